@@ -1,0 +1,1 @@
+"""Volumes, slices, prompts, masks and metrics: pure functions on arrays."""

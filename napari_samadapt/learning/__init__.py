@@ -1,0 +1,1 @@
+"""SAM, its adapters and the loop that fine-tunes them."""
