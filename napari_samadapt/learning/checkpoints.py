@@ -160,7 +160,7 @@ def _load_without_code(path: Path, zipped: bool) -> object:
     """Unpickle tensors and plain containers only; everything else in the file is refused, never run."""
     if _torch_version() < _SAFE_TORCH:
         raise CheckpointError(
-            f"torch {torch.__version__} can be made to run code by a weights file. Install torch 2.10 or newer."
+            f"torch {torch.__version__} could run code from a weights file. Install torch 2.10 or newer."
         )
     if zipped:
         _check_archive(path)
