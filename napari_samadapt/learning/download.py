@@ -1,8 +1,8 @@
 """Downloads weights: continues where it stopped, and keeps only a file whose sha256 is the pinned one.
 
-Written on urllib because pooch starts again from the first byte after every cut connection, which for 2.5 GB over a
-hospital's network means never (docs/dependencies.md). Only https is used, through redirects too; plain http only to
-this machine itself, for tests.
+Written on urllib because pooch starts again from the first byte after every cut connection, which for 2.5 GB
+over a hospital's network means never (docs/dependencies.md). Only https is used, through redirects too; plain
+http only to this machine itself, for tests.
 """
 
 import http.client
@@ -34,8 +34,8 @@ def download(checkpoint: Checkpoint, progress: Progress | None = None, *, url: s
     """The path of `checkpoint`'s file, downloaded first unless the right file is there already.
 
     A cut connection is taken up again where it stopped, by itself and at the next call. `url` replaces the
-    checkpoint's address. Raises CheckpointError when the file cannot be had whole, with what to do; what came so
-    far stays in `NAME.part`, except when it is wrong.
+    checkpoint's address. Raises CheckpointError when the file cannot be had whole, with what to do; what came
+    so far stays in `NAME.part`, except when it is wrong.
     """
     target = models_folder() / checkpoint.file_name
     if target.is_file() and sha256_of(target) == checkpoint.sha256:
@@ -44,7 +44,7 @@ def download(checkpoint: Checkpoint, progress: Progress | None = None, *, url: s
     _make_room(part, checkpoint)
     _fetch_all(checkpoint, url or checkpoint.url, part, progress or (lambda done, total: None))
     _check_whole(part, checkpoint)
-    os.replace(part, target)
+    part.replace(target)
     return target
 
 
@@ -63,7 +63,7 @@ def _make_room(part: Path, checkpoint: Checkpoint) -> None:
     free, needed = shutil.disk_usage(part.parent).free, checkpoint.size - _size(part)
     if needed > free:
         raise CheckpointError(
-            f"{part.parent} has {free / 1e6:.0f} MB free and {checkpoint.name} needs {needed / 1e6:.0f} MB more. "
+            f"{part.parent} has {free / 1e6:.0f} MB free; {checkpoint.name} needs {needed / 1e6:.0f} MB. "
             "Free some space, or name another folder in NAPARI_SAMADAPT_MODELS."
         )
 
@@ -77,7 +77,7 @@ def _fetch_all(checkpoint: Checkpoint, url: str, part: Path, progress: Progress)
             _fetch_rest(checkpoint, url, part, progress)
         except HTTPError as error:
             raise CheckpointError(
-                f"The server refused {checkpoint.file_name} (HTTP {error.code}). Try again later, or get the file "
+                f"The server refused {checkpoint.file_name} (HTTP {error.code}). Try again later, or get it "
                 f"from {checkpoint.url} by other means and put it into {part.parent}."
             ) from error
         except (OSError, http.client.HTTPException) as error:
@@ -85,8 +85,9 @@ def _fetch_all(checkpoint: Checkpoint, url: str, part: Path, progress: Progress)
         attempts = 0 if _size(part) > before else attempts + 1
         if attempts == _ATTEMPTS_WITHOUT_PROGRESS:
             raise CheckpointError(
-                f"{checkpoint.file_name} could not be downloaded ({trouble}): {_size(part)} of {checkpoint.size} "
-                "bytes are here. Check the network and run the same again; it continues where it stopped."
+                f"{checkpoint.file_name} could not be downloaded ({trouble}): {_size(part)} of "
+                f"{checkpoint.size} bytes are here. Check the network and run the same again; it continues "
+                "where it stopped."
             )
 
 
@@ -112,14 +113,12 @@ def _check_answer(headers: http.client.HTTPMessage, checkpoint: Checkpoint, star
     length = headers.get("Content-Length")
     if length is not None and length.isdecimal() and start + int(length) != checkpoint.size:
         raise CheckpointError(
-            f"The server offers {start + int(length)} bytes as {checkpoint.file_name}, which has {checkpoint.size}. "
-            "Nothing of it was kept; try again later."
+            f"The server offers {start + int(length)} bytes as {checkpoint.file_name}, which has "
+            f"{checkpoint.size}. Nothing of it was kept; try again later."
         )
     span = headers.get("Content-Range")
     if span is not None and not span.startswith(f"bytes {start}-"):
-        raise CheckpointError(
-            f'The server sent another part ("{span}") than byte {start} on. Try again later.'
-        )
+        raise CheckpointError(f"The server sent {span} where byte {start} on was asked for. Try again later.")
 
 
 def _copy(response: IO[bytes], stream: IO[bytes], done: int, total: int, progress: Progress) -> None:
@@ -165,7 +164,7 @@ class _CheckedRedirects(HTTPRedirectHandler):
 
 
 def _opener() -> OpenerDirector:
-    """Follows checked redirects; trusts the system's certificates and certifi's (some Pythons find no others)."""
+    """Follows checked redirects; trusts the system's certificates and certifi's (some Pythons find none)."""
     context = ssl.create_default_context()
     context.load_verify_locations(cafile=certifi.where())
     return build_opener(HTTPSHandler(context=context), _CheckedRedirects)
