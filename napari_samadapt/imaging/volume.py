@@ -20,7 +20,7 @@ from .errors import SamAdaptError
 
 AXIS_NAMES = ("axial", "coronal", "sagittal")
 _WORLD_AXIS = {"axial": 2, "coronal": 1, "sagittal": 0}  # the RAS direction that the slices are stacked along
-_ANISOTROPIC = 1.4  # from this ratio on, the thick axis is the one the slices were acquired along
+_ANISOTROPIC = 1.6  # from this ratio on, the thick axis is the one the slices were acquired along
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Volume:
     """An image volume and its place in space; read-only.
 
     `data` is (z, y, x), or (z, y, x, 3) uint8 RGB; a 2D image is one slice. `affine` is (4, 4) float64 and
-    maps voxel (x, y, z) to RAS millimetres. Raises SamAdaptError for another shape or an affine without inverse.
+    maps voxel (x, y, z) to RAS mm. Raises SamAdaptError for another shape or an affine without inverse.
     """
 
     data: NDArray[Any] = field(repr=False)
@@ -209,3 +209,10 @@ def _check_inside(shape: Sequence[int], key: SliceKey) -> None:
         raise SamAdaptError(
             f"Slice {key.index} is outside the volume: axis {key.axis} has slices 0 to {count - 1}."
         )
+
+
+def corner_distance(shape: Sequence[int], first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """The largest distance in mm between the places that two affines give the corners of a (z, y, x) grid."""
+    z, y, x = (size - 1 for size in shape[:3])
+    corners = np.array([(i, j, k, 1) for i in (0, x) for j in (0, y) for k in (0, z)], np.float64)
+    return float(np.linalg.norm((corners @ (first - second).T)[:, :3], axis=1).max())

@@ -1,0 +1,153 @@
+"""PNG, JPEG and TIFF as volumes: grey or RGB, the right way up, one slice or a stack of pages.
+
+Pictures have no position in the body. Their affine is one millimetre per pixel with ITK's identity, so that
+nibabel and SimpleITK put a mask written for them at the same place.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SamAdaptError
+from .memory import check_budget
+from .volume import Source, Volume
+
+_NO_SIZE = "This picture has no physical size: lengths are in pixels."
+_TURNED = "The picture was turned upright as its EXIF orientation says; masks lie on the upright picture."
+_UNREADABLE = (SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error, zlib.error)
+_EXIF_ORIENTATION = 0x0112
+
+
+def read_picture(path: Path, *, exact: bool = False) -> Volume:
+    """Read a PNG, JPEG or TIFF as (1, H, W), (pages, H, W) or the same with 3 uint8 colours.
+
+    With `exact` (labels) palette indices and two-level pictures keep their numbers. Colours that are all grey
+    become grey; transparency is laid over black. Raises SamAdaptError for damaged files and types that cannot
+    be shown.
+    """
+    notes: tuple[str, ...] = ()
+    try:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            pages = _read_tiff(path, exact=exact)
+        else:
+            pages, notes = _read_with_pillow(path, exact=exact)
+    except SamAdaptError:
+        raise
+    except (*_UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise SamAdaptError(
+            f"{path.name} is damaged, incomplete or no picture: {_first_line(error)}."
+        ) from error
+    data = _shown(pages, path)
+    return Volume(
+        data, np.diag([-1.0, -1.0, 1.0, 1.0]), Source(path, "image", spatial=False, notes=(_NO_SIZE, *notes))
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120].rstrip(".")
+
+
+def _read_with_pillow(path: Path, *, exact: bool) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """(pages, H, W) or (pages, H, W, C)."""
+    from PIL import Image, ImageOps, ImageSequence
+
+    with Image.open(path) as image:
+        check_budget(image.width * image.height * 4 * getattr(image, "n_frames", 1), path)
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1)
+        pages = [_plain(ImageOps.exif_transpose(page), exact=exact) for page in ImageSequence.Iterator(image)]
+    if len({page.shape for page in pages}) > 1:
+        raise SamAdaptError(f"{path.name} holds pages of different sizes: save one as a file of its own.")
+    return np.stack(pages), (_TURNED,) if turned else ()
+
+
+def _plain(image: Any, *, exact: bool) -> NDArray[Any]:
+    """(H, W) or (H, W, C) array of a Pillow image, its palette and colour space resolved."""
+    if image.mode == "P" and exact:
+        return np.asarray(image)
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8) * np.uint8(1 if exact else 255)
+    if image.mode in ("L", "F", "I", "RGB", "RGBA", "LA") or image.mode.startswith("I;16"):
+        return np.asarray(image)
+    return np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
+
+
+def _read_tiff(path: Path, *, exact: bool) -> NDArray[Any]:
+    """(pages, H, W) or (pages, H, W, C); compressions that tifffile lacks a codec for are left to Pillow."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            if len(tiff.series) != 1:
+                raise SamAdaptError(
+                    f"{path.name} holds pages of different sizes: save one as a file of its own."
+                )
+            series, page = tiff.series[0], tiff.series[0].keyframe
+            check_budget(series.nbytes, path)
+            values, axes = series.asarray(), series.axes
+            photometric, palette = tifffile.PHOTOMETRIC(page.photometric).name, page.colormap
+    except tifffile.TiffFileError as error:
+        raise SamAdaptError(f"{path.name} is not a TIFF file, or it is damaged.") from error
+    except ValueError as error:
+        if "imagecodecs" in str(error):
+            return _read_with_pillow(path, exact=exact)[0]
+        raise
+    if photometric == "YCBCR":
+        return _read_with_pillow(path, exact=exact)[0]
+    pages = _pages(values, axes, path)
+    if exact:
+        return pages
+    if photometric == "PALETTE" and palette is not None:
+        colors: NDArray[Any] = np.moveaxis(palette >> 8, 0, -1).astype(np.uint8)[pages]
+        return colors
+    if pages.dtype.kind == "b":
+        pages = pages.astype(np.uint8) * np.uint8(255)
+    return pages.max() - pages if photometric == "MINISWHITE" else pages
+
+
+def _pages(values: NDArray[Any], axes: str, path: Path) -> NDArray[Any]:
+    """(pages, H, W) or (pages, H, W, C) from tifffile's named axes."""
+    if "S" in axes:
+        values, axes = np.moveaxis(values, axes.index("S"), -1), axes.replace("S", "") + "S"
+    color = axes.endswith("S")
+    pages = axes.removesuffix("S")
+    long = [name for name, size in zip(pages[:-2], values.shape, strict=False) if size > 1]
+    if not pages.endswith("YX") or len(long) > 1:
+        raise SamAdaptError(
+            f"{path.name} has the axes {axes} {values.shape}: save one stack (Z, Y, X) as a file."
+        )
+    return values.reshape(-1, *values.shape[-3 if color else -2 :])
+
+
+def _shown(pages: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Grey (pages, H, W) in its own type, or (pages, H, W, 3) uint8."""
+    if pages.dtype.kind not in "buif":
+        raise SamAdaptError(f"{path.name} has pixels of type {pages.dtype}, which cannot be shown.")
+    pages = pages.astype(pages.dtype.newbyteorder("="), copy=False)
+    if pages.ndim == 3:
+        return pages.astype(np.uint8) if pages.dtype.kind == "b" else pages
+    if pages.dtype.kind == "f" and pages.min() >= 0 and pages.max() <= 1:
+        pages = np.rint(pages * 255).astype(np.uint8)
+    if pages.shape[-1] not in (1, 2, 3, 4) or pages.dtype not in (np.uint8, np.uint16):
+        raise SamAdaptError(
+            f"{path.name} has {pages.shape[-1]} channels of {pages.dtype}: only grey, RGB and RGBA work."
+        )
+    colors = _over_black(pages) if pages.shape[-1] in (2, 4) else pages
+    if (colors == colors[..., :1]).all():
+        return np.ascontiguousarray(colors[..., 0])
+    return colors if colors.dtype == np.uint8 else (colors >> 8).astype(np.uint8)
+
+
+def _over_black(pages: NDArray[Any]) -> NDArray[Any]:
+    """Drop the last channel, opacity, after darkening by it."""
+    alpha, top = pages[..., -1:], np.iinfo(pages.dtype).max
+    if (alpha == top).all():
+        return pages[..., :-1]
+    return np.rint(pages[..., :-1] * (alpha / top)).astype(pages.dtype)
