@@ -4,8 +4,8 @@ Conventions for empty masks: where both are empty nothing can be measured and ev
 means leave out. Where exactly one is empty Dice, IoU and surface Dice are 0 and distances are infinite; the
 means of distances leave those out too, and `LabelReport.missed` names the ids, so that none is hidden.
 
-A surface is the set of voxels of a mask with a side neighbour outside it; outside the array counts as outside.
-An axis of length one has no sides: a 2-D image has contours, not two faces. Distances are between voxel centres.
+A surface is the set of a mask's voxels with a side neighbour outside it; the outside of the array counts.
+An axis of length one has no sides: a 2-D image has contours, not two faces. Distances are between centres.
 """
 
 import math
@@ -91,7 +91,7 @@ def iou(predicted: NDArray[Any], reference: NDArray[Any]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """Distances in mm from each surface voxel of a mask to the nearest of the other: (N,) and (M,) float64."""
+    """Distances in mm from each surface voxel of one mask to the nearest of the other, (N,) float64."""
 
     from_predicted: NDArray[np.float64]
     from_reference: NDArray[np.float64]
@@ -134,16 +134,17 @@ def surface_distances(
 ) -> SurfaceDistances:
     """Distances between the surfaces of two bool masks of one shape.
 
-    spacing: mm per step along each array axis. counted: bool array of the masks' shape; only surface voxels in it
-    are measured (against the whole other surface). Raises SamAdaptError when shapes or spacing do not fit.
+    spacing: mm per step along each array axis. counted: bool, as the masks; only surface voxels in it are
+    measured (against the whole other surface). Raises SamAdaptError when shapes or spacing do not fit.
     """
     predicted, reference = _as_masks(predicted, reference)
     step = _checked_spacing(spacing, predicted.ndim)
+    sides = _sides(predicted.shape)  # of the whole array: the box below may be one voxel thick
     box = _bounding_box(predicted | reference)
     predicted, reference = predicted[box], reference[box]
     if counted is not None:
         counted = counted[box]
-    surfaces = _surface(predicted), _surface(reference)
+    surfaces = _surface(predicted, sides), _surface(reference, sides)
     return SurfaceDistances(
         from_predicted=_distances(surfaces[0], surfaces[1], step, counted),
         from_reference=_distances(surfaces[1], surfaces[0], step, counted),
@@ -176,9 +177,9 @@ def label_report(
 ) -> LabelReport:
     """Compare two integer label arrays (z, y, x) of one shape, id by id.
 
-    spacing: (dz, dy, dx) mm. ids: the ids to compare; by default all but 0 that either array has. exclude: slices to
-    leave out, as those that a model was trained on: their voxels count for nothing, and surfaces are
-    measured from the other slices only (to the whole other surface, so that no false edges arise).
+    spacing: (dz, dy, dx) mm. ids: the ids to compare; by default all but 0 that either array has.
+    exclude: slices to leave out, as those that a model was trained on: their voxels count for nothing, and
+    surfaces are measured from the other slices only, but to the whole other surface, so that no false edges arise.
     Raises SamAdaptError when shapes, spacing or slices do not fit.
     """
     predicted, reference = np.asarray(predicted), np.asarray(reference)
@@ -218,14 +219,21 @@ def _counted_voxels(shape: tuple[int, ...], exclude: "Collection[SliceKey]") -> 
     return counted
 
 
-def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _sides(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A voxel and its side neighbours (3, 3, …); none along axes of length one, but for one voxel."""
+    sides = np.zeros((3,) * len(shape), bool)
+    middle = (1,) * len(shape)
+    sides[middle] = True
+    for axis, length in enumerate(shape):
+        if length > 1 or max(shape) == 1:
+            sides[(*middle[:axis], slice(None), *middle[axis + 1 :])] = True
+    return sides
+
+
+def _surface(mask: NDArray[np.bool_], sides: NDArray[np.bool_]) -> NDArray[np.bool_]:
     from scipy import ndimage  # type: ignore[import-untyped]  # scipy has no types
 
-    cross = ndimage.generate_binary_structure(mask.ndim, 1)
-    for axis, length in enumerate(mask.shape):
-        if length == 1 and mask.ndim > 1:
-            cross[(slice(None),) * axis + ([0, 2],)] = False
-    return np.asarray(mask & ~ndimage.binary_erosion(mask, cross))
+    return np.asarray(mask & ~ndimage.binary_erosion(mask, sides))
 
 
 def _distances(
@@ -260,7 +268,7 @@ def _as_masks(
 def _check_same_shape(predicted: NDArray[Any], reference: NDArray[Any]) -> None:
     if predicted.shape != reference.shape:
         raise SamAdaptError(
-            f"The prediction has shape {predicted.shape}, the reference {reference.shape}: compare equal grids."
+            f"The prediction has shape {predicted.shape}, the reference {reference.shape}: they must agree."
         )
 
 

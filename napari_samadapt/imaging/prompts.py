@@ -153,7 +153,7 @@ def _checked_box(box: NDArray[Any]) -> NDArray[np.float32]:
     x0, y0, x1, y1 = corners
     if x0 >= x1 or y0 >= y1:
         raise SamAdaptError(
-            f"The box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) has no area: give its upper left and lower right corner."
+            f"The box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) has no area: give upper left, then lower right."
         )
     return corners
 
