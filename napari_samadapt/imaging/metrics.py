@@ -179,7 +179,7 @@ def label_report(
 
     spacing: (dz, dy, dx) mm. ids: the ids to compare; by default all but 0 that either array has.
     exclude: slices to leave out, as those that a model was trained on: their voxels count for nothing, and
-    surfaces are measured from the other slices only, but to the whole other surface, so that no false edges arise.
+    surfaces are measured from the other slices only, but to the whole other one, so that no false edges arise.
     Raises SamAdaptError when shapes, spacing or slices do not fit.
     """
     predicted, reference = np.asarray(predicted), np.asarray(reference)
@@ -221,13 +221,9 @@ def _counted_voxels(shape: tuple[int, ...], exclude: "Collection[SliceKey]") -> 
 
 def _sides(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """A voxel and its side neighbours (3, 3, …); none along axes of length one, but for one voxel."""
-    sides = np.zeros((3,) * len(shape), bool)
-    middle = (1,) * len(shape)
-    sides[middle] = True
-    for axis, length in enumerate(shape):
-        if length > 1 or max(shape) == 1:
-            sides[(*middle[:axis], slice(None), *middle[axis + 1 :])] = True
-    return sides
+    offsets = np.abs(np.indices((3,) * len(shape)) - 1)  # (axis, 3, 3, …)
+    flat = [axis for axis, length in enumerate(shape) if length == 1 < max(shape)]
+    return np.asarray((offsets.sum(0) <= 1) & ~offsets[flat].any(0))
 
 
 def _surface(mask: NDArray[np.bool_], sides: NDArray[np.bool_]) -> NDArray[np.bool_]:
