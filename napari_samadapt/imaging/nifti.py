@@ -22,7 +22,7 @@ from .errors import SamAdaptError
 from .memory import check_budget
 from .volume import NiftiGeometry, Source, Volume, corner_distance
 
-GEOMETRY_FIELDS = (
+_GEOMETRY_FIELDS = (
     "pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
     "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units",
 )  # fmt: skip
@@ -43,18 +43,23 @@ def read_nifti(path: Path, *, exact: bool = False, transform: str = "ask") -> Vo
     """Read a .nii or .nii.gz file with its intensities in real units.
 
     Integers stay integers where the header scales by whole numbers or not at all; else float32, or float64
-    with `exact` (labels). `transform` is "ask", "sform" or "qform": which to take where both are set and disagree.
+    with `exact` (labels). `transform` is "ask", "sform" or "qform": which to take where the two disagree.
     Raises SamAdaptError for a damaged, truncated or unsupported file, and AmbiguousPositionError.
     """
     with _open(path) as stream:
         header = _read_header(stream, path)
         shape, dtype = _layout(header, path)
+        _give_missing_axes_a_size(header)
         stored = _read_voxels(stream, path, header, shape, dtype)
     data = _to_values(stored, header, path, exact=exact)
     affine, spatial, notes = _position(header, path, transform)
-    fields = tuple((name, _numbers(header[name])) for name in GEOMETRY_FIELDS)
-    version = 2 if int(header["sizeof_hdr"]) == 540 else 1
-    return Volume(data, affine, Source(path, "nifti", NiftiGeometry(version, fields), spatial, notes=notes))
+    return Volume(data, affine, Source(path, "nifti", geometry_of(header), spatial, notes=notes))
+
+
+def geometry_of(header: Any) -> NiftiGeometry:
+    """The geometry fields of a nibabel header, verbatim."""
+    fields = tuple((name, _numbers(header[name])) for name in _GEOMETRY_FIELDS)
+    return NiftiGeometry(2 if int(header["sizeof_hdr"]) == 540 else 1, fields)
 
 
 @contextmanager
@@ -123,6 +128,13 @@ def _layout(header: Any, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any
         )
     x, y, z = [*sizes, 1, 1][:3]
     return (x, y, z), dtype
+
+
+def _give_missing_axes_a_size(header: Any) -> None:
+    """A 2D file need not say how thick it is; without a thickness no other tool can place the mask."""
+    for axis in range(int(header["dim"][0]) + 1, 4):
+        if not header["pixdim"][axis] > 0:
+            header["pixdim"][axis] = 1
 
 
 def _read_voxels(

@@ -36,14 +36,16 @@ def read_volume(path: str | PathLike[str], *, transform: str = "ask") -> Volume:
     return _read(Path(path).expanduser(), transform=transform, exact=False)
 
 
-def read_labels(path: str | PathLike[str], reference: Volume | None = None) -> tuple[NDArray[Any], Volume]:
+def read_labels(
+    path: str | PathLike[str], reference: Volume | None = None, *, transform: str = "ask"
+) -> tuple[NDArray[Any], Volume]:
     """Read a label map: its ids (z, y, x) in the smallest unsigned integer type, and its volume.
 
     Values within 1e-3 of a whole number are rounded (the volume's notes say so). With `reference`, the grid
-    must be that of the reference. Raises SamAdaptError for other values, negative ids, colours or another grid.
+    must be that of the reference. Raises SamAdaptError for other values, negative ids, colours, another grid.
     """
     path = Path(path).expanduser()
-    volume = _read(path, transform="ask", exact=True)
+    volume = _read(path, transform=transform, exact=True)
     if reference is not None:
         _check_grid(path, volume, reference)
     labels, note = _to_labels(volume.data, path)
