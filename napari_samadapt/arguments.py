@@ -1,0 +1,95 @@
+"""The words of the command line become values; files to write are looked at before work starts."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.prompts import Prompts
+from napari_samadapt.imaging.reading import suffix_of
+from napari_samadapt.imaging.volume import SliceKey, Volume, parse_slices
+from napari_samadapt.imaging.writing import WRITABLE
+
+_SIGNS = {"+": 1, "-": 0}
+
+
+def parse_prompts(points: Sequence[str], box: str | None) -> Prompts:
+    """Prompts from "X,Y,+" or "X,Y,-" and from "X0,Y0,X1,Y1", in pixels of the slice.
+
+    Raises SamAdaptError for another spelling, or when there is neither a point nor a box.
+    """
+    if not points and box is None:
+        raise SamAdaptError("There is no prompt: give --point X,Y,+ or --box X0,Y0,X1,Y1.")
+    coords, labels = [], []
+    for point in points:
+        *numbers, sign = (part.strip() for part in point.split(","))
+        if len(numbers) != 2 or sign not in _SIGNS:
+            raise SamAdaptError(f'--point is X,Y,+ or X,Y,-, for example 60,45,+; "{point}" is not.')
+        coords.append(_numbers(numbers, "--point", point))
+        labels.append(_SIGNS[sign])
+    corners = None
+    if box is not None:
+        corners = _numbers(box.split(","), "--box", box)
+        if len(corners) != 4:
+            raise SamAdaptError(f'--box is X0,Y0,X1,Y1, for example 20,30,80,90; "{box}" is not.')
+    return Prompts(point_coords=coords, point_labels=labels, box=corners)  # type: ignore[arg-type]  # lists will do
+
+
+def _numbers(parts: Sequence[str], option: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in parts]
+    except ValueError as error:
+        raise SamAdaptError(f'{option} holds something that is no number: "{text}".') from error
+
+
+def parse_ids(text: str) -> tuple[int, ...]:
+    """Label ids from "1,2,3"; raises SamAdaptError for anything else."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise SamAdaptError(f'--labels is a list of ids from 1 on, for example 1,2,5; "{text}" is not.')
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def one_slice(text: str, volume: Volume) -> SliceKey:
+    """The one slice that "AXIS:INDEX" names; raises SamAdaptError for none or several."""
+    keys = parse_slices(text, volume)
+    if len(keys) != 1:
+        raise SamAdaptError(f"--slice takes one slice, for example axial:12; {text} names {len(keys)}.")
+    return keys[0]
+
+
+def check_label_target(path: Path, *inputs: Path) -> None:
+    """Raises SamAdaptError unless a label file can be made at `path` without harm to `inputs`."""
+    if suffix_of(path) not in WRITABLE:
+        raise SamAdaptError(f"{path.name} must end in one of {', '.join(WRITABLE)}.")
+    _check_place(path, inputs)
+
+
+def check_target(path: Path | None, suffix: str, *inputs: Path) -> None:
+    """Raises SamAdaptError unless a file with this ending can be made at `path`; None is fine."""
+    if path is None:
+        return
+    if path.suffix.lower() != suffix:
+        raise SamAdaptError(f"{path.name} must end in {suffix}.")
+    _check_place(path, inputs)
+
+
+def check_distinct(*paths: Path | None) -> None:
+    """Raises SamAdaptError when two outputs have the same path."""
+    given = [path.expanduser().resolve() for path in paths if path is not None]
+    for path in given:
+        if given.count(path) > 1:
+            raise SamAdaptError(f"{path.name} is named for two outputs: give each its own name.")
+
+
+def _check_place(path: Path, inputs: Sequence[Path]) -> None:
+    path = path.expanduser()
+    if not path.parent.is_dir():
+        raise SamAdaptError(f"The folder {path.parent} does not exist: make it or choose another.")
+    if path.is_dir():
+        raise SamAdaptError(f"{path} is a folder: name a file in it.")
+    for existing in inputs:
+        if path.exists() and existing.exists() and path.samefile(existing):
+            raise SamAdaptError(f"{path.name} is also an input: choose another name for what is written.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SamAdaptError(f"{path} cannot be written: it is read-only. Choose another place.")

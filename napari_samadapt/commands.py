@@ -1,0 +1,194 @@
+"""What each command does, once its words are known: read, check every output, compute, write.
+
+Outputs are checked before anything is computed: nobody waits two minutes for a sentence about a folder.
+"""
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_samadapt.arguments import (
+    check_distinct,
+    check_label_target,
+    check_target,
+    one_slice,
+    parse_ids,
+    parse_prompts,
+)
+from napari_samadapt.console import note, print_report, progress_bars, tell
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.intensity import named_window, render_slice
+from napari_samadapt.imaging.metrics import label_report
+from napari_samadapt.imaging.reading import read_labels, read_volume
+from napari_samadapt.imaging.volume import Volume, parse_slices, put_slice, take_slice
+from napari_samadapt.imaging.writing import write_labels
+
+if TYPE_CHECKING:
+    from napari_samadapt.learning.promptable_sam import PromptableSam
+
+_DEFAULT_SECONDS = 60.0
+
+
+def segment(
+    image: Path,
+    *,
+    slice_text: str,
+    points: list[str],
+    box: str | None,
+    model: str,
+    label: int,
+    device: str | None,
+    window: str,
+    out: Path,
+) -> None:
+    """Write the mask that the prompts ask for on one slice; every other voxel is 0."""
+    prompts = parse_prompts(points, box)
+    volume = _read_image(image)
+    key = one_slice(slice_text, volume)
+    height, width = take_slice(volume.data, key).shape[:2]
+    prompts.check_inside((height, width))
+    grey = named_window(volume, window)
+    check_label_target(out, image)
+
+    from napari_samadapt.learning.predict import decode_mask, encode_slice
+
+    sam = load_model(model, device)
+    embedding = encode_slice(sam, render_slice(volume, key, grey))
+    prediction = decode_mask(sam, embedding, prompts)
+
+    labels = np.zeros(volume.shape, np.uint16)
+    put_slice(labels, key, np.where(prediction.mask, label, 0))
+    write_labels(out, labels, volume)
+    pixels = int(prediction.mask.sum())
+    tell(f"{out}: {pixels} pixels of label {label}, predicted IoU {prediction.score:.2f}")
+
+
+def adapt(
+    image: Path,
+    labels: Path,
+    *,
+    slices_text: str,
+    hold_out: str | None,
+    method: str,
+    model: str,
+    seconds: float | None,
+    steps: int | None,
+    device: str | None,
+    seed: int,
+    window: str,
+    out: Path,
+    save: Path | None,
+    report: Path | None,
+) -> None:
+    """Adapt to the named slices of a label file; write the prediction, the adapter and a report if asked."""
+    started = perf_counter()
+    volume = _read_image(image)
+    keys = parse_slices(slices_text, volume)
+    held_keys = parse_slices(hold_out, volume) if hold_out else ()
+    if set(keys) & set(held_keys) or any(key.axis != keys[0].axis for key in held_keys):
+        raise SamAdaptError(f"--hold-out takes other slices of the same axis than --slices, not {hold_out}.")
+    grey = named_window(volume, window)
+    check_label_target(out, image, labels)
+    check_target(save, ".safetensors")
+    check_target(report, ".json", image, labels)
+    check_distinct(out, save, report)
+
+    from napari_samadapt.learning.adapters import AdapterConfig
+    from napari_samadapt.learning.fine_tune import FineTuneConfig
+    from napari_samadapt.session.batch import adapt_volume, labelled_slices
+
+    adapter = AdapterConfig(method)
+    config = FineTuneConfig(_DEFAULT_SECONDS if seconds is None and steps is None else seconds, steps, seed)
+    ids, _ = read_labels(labels, volume)
+    slices = labelled_slices(ids, keys)
+    held_out = {key: take_slice(ids, key).astype(np.uint16) for key in held_keys}
+    del ids
+    sam = load_model(model, device)
+    with progress_bars() as bars:
+        adapted = adapt_volume(
+            sam,
+            volume,
+            slices,
+            adapter=adapter,
+            config=config,
+            window=grey,
+            held_out=held_out,
+            load_seconds=perf_counter() - started,
+            on_step=lambda step: bars.show("Learning", step.fraction, 1),
+            on_slice=lambda done, count: bars.show("Predicting", done, count),
+        )
+    write_labels(out, adapted.prediction, volume)
+    if report is not None:
+        _write_json(report, adapted.report.as_dict())
+    episode = adapted.report.episodes[0]
+    classes = len(adapted.report.class_ids)
+    tell(f"{out}: {classes} labels after {episode.steps} steps in {episode.seconds:.0f} s")
+
+
+def evaluate(
+    prediction: Path, reference: Path, *, labels: str | None, exclude_slices: str | None, as_json: bool
+) -> None:
+    """Print how well two label files agree, as a table or as JSON."""
+    ids = parse_ids(labels) if labels else None
+    theirs, volume = read_labels(reference)
+    ours, _ = read_labels(prediction, volume)
+    excluded = parse_slices(exclude_slices, volume) if exclude_slices else ()
+    report = label_report(ours, theirs, volume.spacing, ids, excluded)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        print_report(report)
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Print on stdout as JSON that any reader takes."""
+    tell(json.dumps(values, indent=2, allow_nan=False))
+
+
+def load_model(name: str, device: str | None) -> "PromptableSam":
+    """The SAM of this name or file on `device` (None: the fastest); missing weights are downloaded.
+
+    Raises SamAdaptError for an unknown name, a bad file, or a device that is not here.
+    """
+    import torch
+
+    from napari_samadapt.learning.checkpoints import CHECKPOINTS, checkpoint_path
+    from napari_samadapt.learning.download import download
+    from napari_samadapt.learning.sam import best_device, load_sam
+
+    chosen = device or best_device()
+    try:
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise SamAdaptError(f"There is no device {chosen} here: use cpu, or leave --device out.") from error
+    if name in CHECKPOINTS and not checkpoint_path(name).is_file():
+        note(f"Downloading the weights of {name}, once, to {checkpoint_path(name).parent}")
+        with progress_bars() as bars:
+            download(CHECKPOINTS[name], lambda done, total: bars.show(name, done, total))
+    return load_sam(name, device=chosen)
+
+
+def _read_image(path: Path) -> Volume:
+    """The volume, with what its reader wants the user to know on stderr."""
+    volume = read_volume(path)
+    for sentence in volume.source.notes:
+        note(sentence)
+    return volume
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write to a temporary file first, so that an old report is never half a new one."""
+    part = path.with_name(f".{secrets.token_hex(6)}.part")
+    try:
+        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise SamAdaptError(f"{path.name} was not saved ({os.strerror(error.errno or 0)}).") from error

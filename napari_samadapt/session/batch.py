@@ -1,0 +1,210 @@
+"""Adapting to labelled slices and predicting whole volumes without a window: what scripts and the CLI call.
+
+Everything runs on the caller's thread. The live session does the same in episodes on two threads.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.intensity import Window, render_slice
+from napari_samadapt.imaging.volume import SliceKey, Volume, put_slice, slice_count, take_slice
+from napari_samadapt.learning import adapters
+from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.fine_tune import FineTuneConfig, TrainProgress, fine_tune
+from napari_samadapt.learning.promptable_sam import PromptableSam
+from napari_samadapt.learning.samples import TrainingSample
+from napari_samadapt.learning.semantic import SemanticSam, segment_slice
+
+_HIGHEST_ID = 65535
+
+OnStep = Callable[[TrainProgress], None]
+OnSlice = Callable[[int, int], None]
+"""Told the slices that are done and the slices there are."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One fine-tuning run: steps, seconds, the loss at its end, and Dice on the slices held out, if any."""
+
+    steps: int
+    seconds: float
+    loss: float
+    held_out_dice: float | None
+
+
+@dataclass(frozen=True)
+class AdaptReport:
+    """What an adaptation did; times in seconds."""
+
+    method: str
+    model: str
+    device: str
+    seed: int
+    class_ids: tuple[int, ...]
+    slices: tuple[SliceKey, ...]
+    trainable_parameters: int
+    load_seconds: float
+    predict_seconds: float
+    episodes: tuple[Episode, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: seconds, steps, trainable parameters, held-out Dice per episode, what was asked for."""
+        train = sum(episode.seconds for episode in self.episodes)
+        return {
+            "method": self.method,
+            "model": self.model,
+            "device": self.device,
+            "seed": self.seed,
+            "classes": list(self.class_ids),
+            "slices": [{"axis": key.axis, "index": key.index} for key in self.slices],
+            "seconds": {
+                "load": self.load_seconds,
+                "train": train,
+                "predict": self.predict_seconds,
+                "total": self.load_seconds + train + self.predict_seconds,
+            },
+            "steps": sum(episode.steps for episode in self.episodes),
+            "trainable_parameters": self.trainable_parameters,
+            "held_out_dice": [episode.held_out_dice for episode in self.episodes],
+            "episodes": [asdict(episode) for episode in self.episodes],
+        }
+
+
+def labelled_slices(labels: NDArray[Any], keys: Sequence[SliceKey]) -> dict[SliceKey, NDArray[np.uint16]]:
+    """Copies of the named slices (H, W) of `labels` (z, y, x); nothing else of it is looked at.
+
+    Raises SamAdaptError when none of them holds a label, or an id is above 65535.
+    """
+    slices = {key: take_slice(labels, key) for key in keys}
+    highest = max(int(values.max()) for values in slices.values())
+    if highest == 0:
+        named = ", ".join(str(key.index) for key in keys)
+        raise SamAdaptError(
+            f"There is no label in slices {named} of axis {keys[0].axis}: name slices that hold labels."
+        )
+    if highest > _HIGHEST_ID:
+        raise SamAdaptError(f"Label id {highest} is too large: ids go from 1 to {_HIGHEST_ID}.")
+    return {key: values.astype(np.uint16) for key, values in slices.items()}
+
+
+def training_samples(
+    volume: Volume, window: Window, slices: Mapping[SliceKey, NDArray[np.uint16]]
+) -> tuple[TrainingSample, ...]:
+    """The labelled slices with their images as SAM sees them."""
+    return tuple(
+        TrainingSample(key, render_slice(volume, key, window), labels.astype(np.int64))
+        for key, labels in slices.items()
+    )
+
+
+def new_model(sam: PromptableSam, class_ids: Sequence[int], adapter: AdapterConfig, seed: int) -> SemanticSam:
+    """`sam` with fresh adapters and a fresh automatic decoder; `sam` itself is changed."""
+    torch.manual_seed(seed)
+    adapters.insert(sam, adapter)
+    return SemanticSam(sam, class_ids)
+
+
+def run_episode(
+    model: SemanticSam,
+    samples: Sequence[TrainingSample],
+    config: FineTuneConfig,
+    on_step: OnStep | None = None,
+    held_out: Sequence[TrainingSample] = (),
+) -> Episode:
+    """Fine-tune `model` in place to the end of `config`.
+
+    Raises SamAdaptError when the limits leave no step, or the loss is no longer a number.
+    """
+    limits = [limit for limit in (config.seconds, config.steps) if limit is not None]
+    if any(limit <= 0 for limit in limits):
+        raise SamAdaptError(
+            f"Training takes more than {min(limits):g} seconds or steps: give a number above 0."
+        )
+    last = None
+    try:
+        for last in fine_tune(model, samples, config, held_out):
+            if on_step is not None:
+                on_step(last)
+    except FloatingPointError as error:
+        raise SamAdaptError(
+            f"Training failed ({error}). Nothing was written; try another seed or --window."
+        ) from error
+    if last is None:
+        raise SamAdaptError("Training made no step: give it more seconds or steps.")
+    return Episode(last.step, last.seconds, last.loss, last.held_out_dice)
+
+
+def predict_volume(
+    model: SemanticSam, volume: Volume, axis: int, window: Window, on_slice: OnSlice | None = None
+) -> NDArray[np.uint16]:
+    """The class ids (z, y, x) that `model` sees in every slice along a numpy axis; 0 is background."""
+    predicted = np.zeros(volume.shape, np.uint16)
+    count = slice_count(volume.shape, axis)
+    for index in range(count):
+        key = SliceKey(axis, index)
+        labels, _ = segment_slice(model, render_slice(volume, key, window))
+        put_slice(predicted, key, labels)
+        if on_slice is not None:
+            on_slice(index + 1, count)
+    return predicted
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """An adapted model, what it predicts for the whole volume (z, y, x) uint16, and how it came about."""
+
+    model: SemanticSam
+    prediction: NDArray[np.uint16]
+    report: AdaptReport
+
+
+def adapt_volume(
+    sam: PromptableSam,
+    volume: Volume,
+    slices: Mapping[SliceKey, NDArray[np.uint16]],
+    *,
+    adapter: AdapterConfig,
+    config: FineTuneConfig,
+    window: Window,
+    held_out: Mapping[SliceKey, NDArray[np.uint16]] | None = None,
+    load_seconds: float = 0.0,
+    on_step: OnStep | None = None,
+    on_slice: OnSlice | None = None,
+) -> Adapted:
+    """Adapt `sam` (changed in place) to labelled slices of one axis, and predict every slice along that axis.
+
+    Every id in `slices` is a class. `held_out` slices are only measured. `load_seconds` goes into the report
+    as it is. Raises SamAdaptError when the slices cannot be learnt from.
+    """
+    class_ids = sorted({int(i) for labels in slices.values() for i in np.unique(labels)} - {0})
+    axis = next(iter(slices)).axis
+    model = new_model(sam, class_ids, adapter, config.seed)
+    episode = run_episode(
+        model,
+        training_samples(volume, window, slices),
+        config,
+        on_step,
+        training_samples(volume, window, held_out or {}),
+    )
+    started = perf_counter()
+    prediction = predict_volume(model, volume, axis, window, on_slice)
+    report = AdaptReport(
+        method=adapter.method,
+        model=sam.model_type,
+        device=str(sam.device),
+        seed=config.seed,
+        class_ids=tuple(class_ids),
+        slices=tuple(slices),
+        trainable_parameters=sum(tensor.numel() for tensor in adapters.trainable(model).values()),
+        load_seconds=load_seconds,
+        predict_seconds=perf_counter() - started,
+        episodes=(episode,),
+    )
+    return Adapted(model, prediction, report)
