@@ -1,8 +1,13 @@
-"""NRRD and MetaImage files, read by SimpleITK after the header and the file's size have been checked."""
+"""What SimpleITK reads: NRRD and MetaImage once their headers are checked, DICOM in a process of its own."""
 
 from __future__ import annotations
 
+import io
+import json
 import math
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,7 @@ from numpy.typing import NDArray
 from .errors import SamAdaptError
 from .volume import Source, Volume
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_native(path: Path, kind: str) -> Volume:
@@ -20,21 +25,43 @@ def read_native(path: Path, kind: str) -> Volume:
     from .headers import check_complete
 
     spatial = check_complete(path, kind)
-    data, affine = read_with_sitk([path])
+    data, affine = read_with_sitk(path)
     return Volume(single_volume(data, path.name), affine, Source(path, kind, spatial=spatial))
 
 
-def read_with_sitk(paths: list[Path]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def read_isolated(paths: Sequence[Path]) -> list[NDArray[Any]]:
+    """The voxels ((t,) z, y, x, c) of each file, read by SimpleITK in another process; read-only arrays.
+
+    Raises SamAdaptError where a file is damaged, also if it crashes the reader.
+    """
+    request = json.dumps([str(path.resolve()) for path in paths]).encode()
+    command = [sys.executable, "-P", str(Path(__file__).with_name("native_child.py"))]
+    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    done = subprocess.run(command, input=request, capture_output=True, creationflags=flags, check=False)
+    arrays, start = [], 0
+    while start < len(done.stdout):
+        stream = io.BytesIO(done.stdout[start : start + 1024])
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        start += stream.tell()
+        arrays.append(np.frombuffer(done.stdout, dtype, math.prod(shape), start).reshape(shape))
+        start += arrays[-1].nbytes
+    if len(arrays) < len(paths):
+        ended = "cannot be decoded" if done.returncode == 3 else "stopped the reader"
+        raise SamAdaptError(
+            f"{paths[len(arrays)].name} {ended}: its pixels are damaged or of an unsupported coding."
+        )
+    return arrays
+
+
+def read_with_sitk(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Voxels as SimpleITK gives them ((t,) z, y, x (, c)), and the affine of (x, y, z) to RAS mm."""
     import SimpleITK as sitk
 
-    names = [str(path) for path in paths]
     try:
-        image: Any = sitk.ReadImage(names[0] if len(names) == 1 else names)
+        image: Any = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise SamAdaptError(
-            f"{paths[0].name} cannot be read: its header or its voxels are damaged."
-        ) from error
+        raise SamAdaptError(f"{path.name} cannot be read: its header or its voxels are damaged.") from error
     data = np.asarray(sitk.GetArrayFromImage(image))
     if image.GetNumberOfComponentsPerPixel() == 1:
         data = data[..., None]
@@ -51,7 +78,7 @@ def affine_from_lps(
     cosines = np.array(direction, np.float64).reshape(dimension, dimension)[:used, :used]
     affine[:used, :used] = cosines * np.array(spacing[:used])
     affine[:used, 3] = origin[:used]
-    return np.asarray(_LPS_TO_RAS @ affine, np.float64)
+    return np.asarray(LPS_TO_RAS @ affine, np.float64)
 
 
 def single_volume(data: NDArray[Any], name: str) -> NDArray[Any]:

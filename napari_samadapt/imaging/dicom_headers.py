@@ -1,0 +1,194 @@
+"""What a DICOM file says about its frames: where each lies, how large it is, to which series it belongs.
+
+Only the tags named here are read; names and numbers of patients are never touched.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import SamAdaptError
+
+_TAGS = [
+    "SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "Rows", "Columns", "NumberOfFrames",
+    "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation", "PixelSpacing", "ImagePositionPatient",
+    "ImageOrientationPatient", "SpacingBetweenSlices", "SliceThickness", "PerFrameFunctionalGroupsSequence",
+    "SharedFunctionalGroupsSequence", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
+]  # fmt: skip
+_NO_IMAGES = {
+    "SEG": "a segmentation", "RTDOSE": "a dose map", "RTSTRUCT": "a set of contours", "RTPLAN": "a plan",
+    "SR": "a report", "PR": "a presentation state", "KO": "a list of images", "REG": "a registration",
+}  # fmt: skip
+_DAMAGED = (
+    AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OverflowError, StopIteration,
+    TypeError, UnicodeError, ValueError, struct.error,
+)  # fmt: skip
+_LARGE = 4096  # values longer than this many bytes stay on the disk
+_PIXEL_DATA = 0x7FE00010
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a DICOM file. LPS mm; `position` is the centre of the first pixel; None where not stated.
+
+    `orientation` holds the directions of a row's and of a column's pixels; `spacing` is (row, column) mm.
+    """
+
+    path: Path
+    index: int
+    rows: int
+    columns: int
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, ...] | None
+    thickness: float | None
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """The frames of one file and what they have in common."""
+
+    path: Path
+    series: str
+    series_number: str
+    modality: str
+    photometric: str
+    samples: int
+    bits: int
+    frames: tuple[Frame, ...]
+
+
+class NoImageError(SamAdaptError):
+    """A DICOM file without a picture: a report, contours, a segmentation."""
+
+
+def is_dicom(path: Path) -> bool:
+    """True for a file with the DICOM mark, or with a DICOM ending and no mark."""
+    with path.open("rb") as stream:
+        marked = stream.read(132)[128:] == b"DICM"
+    return marked or path.suffix.lower() in (".dcm", ".dicom", ".ima")
+
+
+def read_dicom_file(path: Path) -> DicomFile:
+    """The description of a DICOM image file; NoImageError, or SamAdaptError for a damaged or cut file."""
+    import pydicom
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd but harmless values; what matters is checked below
+            header = pydicom.dcmread(path, force=True, defer_size=_LARGE, specific_tags=list(_TAGS))
+            return _described(header, path)
+    except SamAdaptError:
+        raise
+    except (*_DAMAGED, BytesLengthException, InvalidDicomError) as error:
+        raise SamAdaptError(f"{path.name} is not a DICOM file, or its header is damaged.") from error
+
+
+def _described(header: Any, path: Path) -> DicomFile:
+    modality = str(header.get("Modality") or "")
+    if modality in _NO_IMAGES:
+        raise NoImageError(f"{path.name} holds {_NO_IMAGES[modality]} ({modality}), not an image.")
+    rows, columns = header.get("Rows"), header.get("Columns")
+    if (
+        not rows
+        or not columns
+        or not ({"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(header.dir()))
+    ):
+        raise NoImageError(f"{path.name} is a DICOM file without an image.")
+    if "PixelData" not in header:
+        raise SamAdaptError(
+            f"{path.name} holds floating-point pixels, which cannot be read: export it as integers."
+        )
+    samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 16)
+    photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
+    count = int(header.get("NumberOfFrames") or 1)
+    _check_pixels(header, path, int(rows) * int(columns) * count, samples * bits, photometric)
+    return DicomFile(
+        path=path,
+        series=str(header.get("SeriesInstanceUID") or ""),
+        series_number=str(header.get("SeriesNumber") or "?"),
+        modality=modality,
+        photometric=photometric,
+        samples=samples,
+        bits=bits,
+        frames=tuple(_frames(header, path, count)),
+    )
+
+
+def _check_pixels(header: Any, path: Path, pixels: int, bits: int, photometric: str) -> None:
+    """Refuse an uncompressed file that holds fewer pixels than its header names."""
+    syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
+    if syntax is None or not syntax.is_transfer_syntax or syntax.is_compressed or syntax.is_deflated:
+        return
+    element = header.get_item(_PIXEL_DATA, keep_deferred=True)
+    start = getattr(element, "value_tell", 0)
+    found = min(int(element.length), path.stat().st_size - start)
+    needed = pixels * (16 if photometric == "YBR_FULL_422" else bits) // 8
+    if found < needed:
+        percent = math.floor(1000 * max(0, found) / needed) / 10
+        raise SamAdaptError(
+            f"{path.name} is incomplete: {percent:g} % of its pixels are there. Copy it again."
+        )
+
+
+def _frames(header: Any, path: Path, count: int) -> Iterator[Frame]:
+    shared = _first(header, "SharedFunctionalGroupsSequence")
+    each = header.get("PerFrameFunctionalGroupsSequence") or []
+    if not each:  # a plain file; the frames of a cine loop have no place of their own
+        groups: list[list[Any]] = [[header] if count == 1 else [_only_spacing(header)]] * count
+    elif len(each) != count:
+        raise SamAdaptError(
+            f"{path.name} has {count} frames and describes {len(each)}: its header is damaged."
+        )
+    else:
+        groups = [[frame, shared] for frame in each]
+    for index, group in enumerate(groups):
+        yield Frame(
+            path=path,
+            index=index,
+            rows=int(header.Rows),
+            columns=int(header.Columns),
+            position=_find(group, "PlanePositionSequence", "ImagePositionPatient", 3),
+            orientation=_find(group, "PlaneOrientationSequence", "ImageOrientationPatient", 6),
+            spacing=_find(group, "PixelMeasuresSequence", "PixelSpacing", 2),
+            thickness=_thickness(group),
+        )
+
+
+def _only_spacing(header: Any) -> dict[str, Any]:
+    return {"PixelSpacing": header.get("PixelSpacing")}
+
+
+def _first(group: Any, name: str) -> Any:
+    """The first item of a sequence, or an empty group."""
+    items = group.get(name) if group else None
+    return items[0] if items else {}
+
+
+def _find(groups: list[Any], sequence: str, name: str, size: int) -> tuple[float, ...] | None:
+    """`size` finite numbers from a group or from the sequence inside it."""
+    for group in groups:
+        for place in (group, _first(group, sequence)):
+            value = place.get(name) if place else None
+            if value is not None and not isinstance(value, str) and len(value) == size:
+                numbers = tuple(float(number) for number in value)
+                if all(map(math.isfinite, numbers)) and (size != 2 or min(numbers) > 0):
+                    return numbers
+    return None
+
+
+def _thickness(groups: list[Any]) -> float | None:
+    for name in ("SpacingBetweenSlices", "SliceThickness"):
+        for group in groups:
+            for place in (group, _first(group, "PixelMeasuresSequence")):
+                value = place.get(name) if place else None
+                if value is not None and str(value).strip() and 1e-3 < abs(float(value)) <= 100:
+                    return abs(float(value))
+    return None
