@@ -1,0 +1,119 @@
+"""The named classes: stable ids that are never given twice, colours, locks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from napari_samadapt.imaging.errors import SamAdaptError
+
+from .messages import LabelClass
+
+LARGEST_ID = 65535  # the annotation is uint16
+_PALETTE = (
+    "e6194b", "3cb44b", "4363d8", "ffe119", "f58231", "911eb4", "42d4f4", "f032e6", "bfef45", "fabed4",
+    "469990", "dcbeff", "9a6324", "fffac8", "800000", "aaffc3", "808000", "ffd8b1", "000075", "a9a9a9",
+)  # fmt: skip
+
+
+def class_color(class_id: int) -> tuple[float, float, float]:
+    """RGB in [0, 1], always the same for an id."""
+    text = _PALETTE[(class_id - 1) % len(_PALETTE)]
+    red, green, blue = (int(text[place : place + 2], 16) / 255 for place in (0, 2, 4))
+    return red, green, blue
+
+
+class ClassTable:
+    """Classes in the order of their ids. A removed class keeps its id and its name in case undo brings it back."""
+
+    def __init__(self, classes: Mapping[int, str] | Sequence[str] | None = None) -> None:
+        if classes is None:
+            classes = {1: "structure 1"}
+        named = classes if isinstance(classes, Mapping) else dict(enumerate(classes, start=1))
+        self._shown: dict[int, LabelClass] = {}
+        self._ever: dict[int, str] = {}
+        for class_id, name in named.items():
+            self._put(class_id, name)
+        self.active = min(self._shown, default=0)
+
+    @property
+    def all(self) -> tuple[LabelClass, ...]:
+        """The classes, by id."""
+        return tuple(self._shown[class_id] for class_id in sorted(self._shown))
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Their ids, ascending."""
+        return tuple(sorted(self._shown))
+
+    @property
+    def names(self) -> dict[int, str]:
+        """{id: name}."""
+        return {shown.id: shown.name for shown in self.all}
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """Ids whose voxels drafts leave alone."""
+        return frozenset(shown.id for shown in self.all if shown.locked)
+
+    def __contains__(self, class_id: int) -> bool:
+        return class_id in self._shown
+
+    def get(self, class_id: int) -> LabelClass:
+        """The class; SamAdaptError where there is none."""
+        if class_id not in self._shown:
+            raise SamAdaptError(f"There is no class {class_id}: add it or choose one of {list(self.ids)}.")
+        return self._shown[class_id]
+
+    def add(self, name: str) -> LabelClass:
+        """A new class with an id that was never used; it becomes the active one."""
+        self._check_name(name, 0)
+        class_id = max(self._ever, default=0) + 1
+        if class_id > LARGEST_ID:
+            raise SamAdaptError(f"No id above {LARGEST_ID} can be stored: rename a class instead.")
+        added = self._put(class_id, name.strip())
+        self.active = class_id
+        return added
+
+    def ensure(self, ids: Iterable[int], names: Mapping[int, str] | None = None) -> bool:
+        """Add the classes of these ids that are not there, under their earlier name; True if there were any."""
+        missing = sorted({int(class_id) for class_id in ids} - set(self._shown) - {0})
+        for class_id in missing:
+            name = (names or {}).get(class_id) or self._ever.get(class_id) or f"structure {class_id}"
+            self._put(class_id, name)
+        if missing and not self.active:
+            self.active = missing[0]
+        return bool(missing)
+
+    def rename(self, class_id: int, name: str) -> None:
+        """Give a class another name; two classes may not share one."""
+        self._check_name(name, class_id)
+        self._shown[class_id] = replace(self.get(class_id), name=name.strip())
+        self._ever[class_id] = name.strip()
+
+    def set_locked(self, class_id: int, locked: bool) -> None:
+        """Lock or unlock a class."""
+        self._shown[class_id] = replace(self.get(class_id), locked=locked)
+
+    def remove(self, class_id: int) -> None:
+        """Take a class out; its id is not used again."""
+        del self._shown[self.get(class_id).id]
+        if self.active == class_id:
+            self.active = min(self._shown, default=0)
+
+    def select(self, class_id: int) -> None:
+        """Make a class the one that prompts ask for."""
+        self.active = self.get(class_id).id
+
+    def _put(self, class_id: int, name: str) -> LabelClass:
+        if not 1 <= class_id <= LARGEST_ID:
+            raise SamAdaptError(f"Class id {class_id} does not fit: use ids from 1 to {LARGEST_ID}.")
+        self._shown[class_id] = LabelClass(class_id, name, class_color(class_id))
+        self._ever[class_id] = name
+        return self._shown[class_id]
+
+    def _check_name(self, name: str, class_id: int) -> None:
+        if not name.strip():
+            raise SamAdaptError("A class needs a name: type one, for example liver.")
+        if any(shown.name == name.strip() and shown.id != class_id for shown in self.all):
+            raise SamAdaptError(f"There is already a class {name.strip()!r}: choose another name.")

@@ -1,0 +1,145 @@
+"""The values that a session hands out and its threads exchange: frozen, made once, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.intensity import Window
+from napari_samadapt.imaging.prompts import Prompts
+from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
+from napari_samadapt.learning.samples import TrainingSample
+
+Post = Callable[[Callable[[], None]], None]
+"""Runs a function later on the main thread; may be called from any thread."""
+
+Indices = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+"""Voxels of a (z, y, x) array: three (N,) arrays z, y, x."""
+
+Writer = Callable[[Indices, NDArray[np.uint16]], None]
+"""Writes values (N,) at voxels of the annotation; when it returns they are in the array."""
+
+
+class Priority(IntEnum):
+    """What the predict thread does first; control work (loading an adapter, making a twin) goes before all."""
+
+    CLICK = 0
+    SLICE = 1
+    NEIGHBOUR = 2
+    REST = 3
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """A structure to segment. `id` is what the mask file holds and never changes; `color` is RGB in [0, 1]."""
+
+    id: int
+    name: str
+    color: tuple[float, float, float]
+    locked: bool = False
+
+
+@dataclass(frozen=True)
+class LearningPolicy:
+    """When the model learns, and for how long.
+
+    An episode of `seconds` (or `steps`, whichever ends first) starts by itself after every `every_n_slices` newly
+    accepted slices, if `enabled`. From `hold_out_from` accepted slices on (None: never) one of them is kept out of
+    training to measure Dice on. While training, `spare_cores` processor cores are left to the window.
+    """
+
+    seconds: float | None = 60.0
+    every_n_slices: int = 1
+    enabled: bool = True
+    steps: int | None = None
+    hold_out_from: int | None = None
+    spare_cores: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.every_n_slices < 1:
+            raise SamAdaptError(f"Learning after every {self.every_n_slices} slices: use 1 or more.")
+        if self.seconds is None and self.steps is None:
+            raise SamAdaptError("An episode of learning needs a limit: give seconds or steps.")
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """SAM's mask (H, W) bool of one class, as it was just written into the annotation; `score` is its predicted IoU."""
+
+    key: SliceKey
+    class_id: int
+    prompts: Prompts = field(repr=False)
+    mask: NDArray[np.bool_] = field(repr=False)
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class PredictRequest:
+    """Asks for the mask of one class on one slice; `generation` grows with every request of that slice."""
+
+    key: SliceKey
+    window: Window
+    prompts: Prompts
+    class_id: int
+    generation: int
+
+
+@dataclass(frozen=True, eq=False)
+class PredictResponse:
+    """The answer: a mask (H, W) bool, or why there is none."""
+
+    request: PredictRequest
+    mask: NDArray[np.bool_] | None = None
+    score: float = 0.0
+    failure: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class SliceLabels:
+    """What the automatic model says of one slice: `labels` (H, W) uint16 class ids; `epoch` numbers the refresh."""
+
+    key: SliceKey
+    labels: NDArray[np.uint16] = field(repr=False)
+    epoch: int
+    adapter_version: int
+
+
+@dataclass(frozen=True)
+class RefreshPlan:
+    """Which slices to predict (or, without an automatic model, to encode ahead) and from where to go outwards."""
+
+    epoch: int
+    window: Window
+    focus: SliceKey
+    keys: frozenset[SliceKey]
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """What one episode of learning is made from."""
+
+    samples: Sequence[TrainingSample]
+    held_out: Sequence[TrainingSample]
+    class_ids: tuple[int, ...]
+    config: AdapterConfig
+    seconds: float | None
+    steps: int | None
+    seed: int
+    spare_cores: int
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeOutcome:
+    """How an episode ended: the candidate, or None with the reason in plain words ("" when it was dropped)."""
+
+    candidate: AdapterState | None
+    failure: str = ""
+    steps: int = 0
+    seconds: float = 0.0
