@@ -30,7 +30,7 @@ OnSlice = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Episode:
+class EpisodeReport:
     """One fine-tuning run: steps, seconds, the loss at its end, and Dice on the slices held out, if any."""
 
     steps: int
@@ -52,7 +52,7 @@ class AdaptReport:
     trainable_parameters: int
     load_seconds: float
     predict_seconds: float
-    episodes: tuple[Episode, ...]
+    episodes: tuple[EpisodeReport, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: seconds, steps, trainable parameters, held-out Dice per episode, what was asked for."""
@@ -117,7 +117,7 @@ def run_episode(
     config: FineTuneConfig,
     on_step: OnStep | None = None,
     held_out: Sequence[TrainingSample] = (),
-) -> Episode:
+) -> EpisodeReport:
     """Fine-tune `model` in place to the end of `config`.
 
     Raises SamAdaptError when the limits leave no step, or the loss is no longer a number.
@@ -138,7 +138,7 @@ def run_episode(
         ) from error
     if last is None:
         raise SamAdaptError("Training made no step: give it more seconds or steps.")
-    return Episode(last.step, last.seconds, last.loss, last.held_out_dice)
+    return EpisodeReport(last.step, last.seconds, last.loss, last.held_out_dice)
 
 
 def predict_volume(

@@ -1,0 +1,69 @@
+"""`segment`, `adapt` and `predict` end to end on small files, with a base model of random weights."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from .conftest import AFFINE, SHAPE, load
+
+
+def test_segment_writes_one_slice_on_the_image_grid(run, tmp_path, image_path, base_model):
+    out = tmp_path / "mask.nii.gz"
+    words = ("--slice", "axial:2", "--point", "8,9,+", "--point", "0,0,-", "--box", "3,3,12,14", "--label", 5)
+    outcome = run("segment", image_path, *words, "--model", base_model, "--device", "cpu", "--out", out)
+    assert outcome.code == 0, outcome.err
+    mask = load(out)
+    assert mask.shape == SHAPE
+    assert set(np.unique(mask)) <= {0, 5}
+    assert not mask[[0, 1, 3, 4]].any()
+    np.testing.assert_array_equal(nibabel.load(out).affine, AFFINE)
+
+
+@pytest.fixture
+def adapt_words(image_path, labels_path, base_model):
+    return ("adapt", image_path, labels_path, "--model", base_model, "--device", "cpu", "--steps", 2)
+
+
+@pytest.mark.parametrize("method", ["conv-lora", "lora", "decoder-only"])
+def test_adapt_predicts_every_slice_and_reports(run, tmp_path, adapt_words, method):
+    out, report = tmp_path / "prediction.nii.gz", tmp_path / "report.json"
+    words = ("--slices", "axial:0,4", "--hold-out", "axial:2", "--method", method)
+    outcome = run(*adapt_words, *words, "--out", out, "--report", report)
+    assert outcome.code == 0, outcome.err
+    assert load(out).shape == SHAPE
+    assert set(np.unique(load(out))) <= {0, 3, 7}
+    told = json.loads(report.read_text())
+    assert told["steps"] == 2
+    assert told["classes"] == [3, 7]
+    assert told["trainable_parameters"] > 1000
+    assert all(told["seconds"][part] > 0 for part in ("load", "train", "predict"))
+    assert len(told["held_out_dice"]) == 1
+    assert 0 <= told["held_out_dice"][0] <= 1
+
+
+def test_only_the_named_slices_are_learnt_from(run, tmp_path, adapt_words, labels_path, labels):
+    """Garbage in every other slice changes nothing."""
+    predictions = []
+    for garbage in (0, 200):
+        labels[[1, 2, 3]] = garbage
+        nibabel.save(nibabel.Nifti1Image(labels.T, AFFINE), labels_path)
+        out = tmp_path / f"prediction-{garbage}.nii.gz"
+        assert run(*adapt_words, "--slices", "axial:0,4", "--out", out).code == 0
+        predictions.append(load(out))
+    np.testing.assert_array_equal(*predictions)
+
+
+def test_slices_of_another_axis(run, tmp_path, adapt_words):
+    out = tmp_path / "prediction.nii.gz"
+    assert run(*adapt_words, "--slices", "coronal:6,8", "--out", out).code == 0
+    assert load(out).shape == SHAPE
+
+
+def test_a_saved_adapter_predicts_the_same(run, tmp_path, adapt_words, image_path, base_model):
+    out, adapter, again = tmp_path / "a.nii.gz", tmp_path / "a.safetensors", tmp_path / "again.nii.gz"
+    assert run(*adapt_words, "--slices", "axial:0,4", "--out", out, "--save", adapter).code == 0
+    outcome = run("predict", image_path, "--adapter", adapter, "--model", base_model, "--out", again)
+    assert outcome.code == 0, outcome.err
+    np.testing.assert_array_equal(load(again), load(out))
