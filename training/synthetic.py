@@ -50,7 +50,9 @@ class Draw:
     def smooth(self, count: int, channels: int, size: int, cells: int) -> Tensor:
         """Smooth noise (count, channels, size, size) with about `cells` bumps along a side, unit variance."""
         coarse = self.normal(count, channels, cells + 3, cells + 3)
-        fine = F.interpolate(coarse, size=size + 2 * (size // (cells + 1)), mode="bicubic", align_corners=False)
+        fine = F.interpolate(
+            coarse, size=size + 2 * (size // (cells + 1)), mode="bicubic", align_corners=False
+        )
         margin = size // (cells + 1)
         fine = fine[:, :, margin : margin + size, margin : margin + size]
         return fine / fine.std(dim=(2, 3), keepdim=True).clamp_min(1e-3)
@@ -77,7 +79,9 @@ def _grid(count: int, size: int, draw: Draw) -> tuple[Tensor, Tensor]:
     return y + warp[:, 0], x + warp[:, 1]
 
 
-def _super_ellipse(y: Tensor, x: Tensor, cy: Tensor, cx: Tensor, ry: Tensor, rx: Tensor, angle: Tensor, power: Tensor) -> Tensor:
+def _super_ellipse(
+    y: Tensor, x: Tensor, cy: Tensor, cx: Tensor, ry: Tensor, rx: Tensor, angle: Tensor, power: Tensor
+) -> Tensor:
     """|u/rx|^p + |v/ry|^p (B, S, S): below 1 inside; every parameter is (B,)."""
     cy, cx, ry, rx, angle, power = (t.view(-1, 1, 1) for t in (cy, cx, ry, rx, angle, power))
     cos, sin = angle.cos(), angle.sin()
@@ -119,7 +123,9 @@ def body_labels(count: int, size: int, draw: Draw) -> Tensor:
 Shape = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def _one_shape(labels: Tensor, y: Tensor, x: Tensor, where: Tensor, label: int, previous: Shape, draw: Draw) -> Shape:
+def _one_shape(
+    labels: Tensor, y: Tensor, x: Tensor, where: Tensor, label: int, previous: Shape, draw: Draw
+) -> Shape:
     """Draw one organ (label, and label + 1 for what is inside) in each image, in place."""
     count = len(labels)
     radius = torch.exp(draw.uniform(count, low=math.log(0.025), high=math.log(0.5)))
@@ -215,8 +221,12 @@ def _blur(image: Tensor, draw: Draw) -> Tensor:
     kernel = torch.exp(-(taps**2) / (2 * sigma[:, None] ** 2))
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(image.shape[1], 0)
     flat = image.reshape(1, -1, size, size)
-    flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), kernel[:, None, None], groups=len(kernel))
-    flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), kernel[:, None, :, None], groups=len(kernel))
+    flat = F.conv2d(
+        F.pad(flat, (reach, reach, 0, 0), mode="replicate"), kernel[:, None, None], groups=len(kernel)
+    )
+    flat = F.conv2d(
+        F.pad(flat, (0, 0, reach, reach), mode="replicate"), kernel[:, None, :, None], groups=len(kernel)
+    )
     return flat.view_as(image)
 
 

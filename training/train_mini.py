@@ -11,7 +11,6 @@ of averaged weights is written every few minutes; the same command goes on from 
 import argparse
 import copy
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from scipy import ndimage
+from scipy import ndimage  # type: ignore[import-untyped]  # scipy carries no types
 from torch import Tensor
 
 from napari_samadapt.learning.mini import build_mini
@@ -53,7 +52,9 @@ def choose_objects(images: Tensor, labels: Tensor, rng: np.random.Generator) -> 
         if not len(usable):
             continue
         kept.append(index)
-        masks.append(np.stack([_region(label_map, int(rng.choice(usable)), smallest, rng) for _ in range(OBJECTS)]))
+        masks.append(
+            np.stack([_region(label_map, int(rng.choice(usable)), smallest, rng) for _ in range(OBJECTS)])
+        )
     chosen = torch.from_numpy(np.stack(masks))
     size = max(chosen.shape[-2:])
     padded = F.pad(chosen, (0, size - chosen.shape[-1], 0, size - chosen.shape[-2]))
@@ -154,10 +155,16 @@ class PromptRounds:
         self.corrections = torch.cat([self.corrections, clicks_in(region, self.rng)[:, None]], 1)
         self.signs = torch.cat([self.signs, positive.float()[:, None]], 1)
         as_mask = torch.where(logits > 0, 8.0, -8.0)
-        self.mask_input = as_mask[:, None] if float(torch.rand(1, generator=self.rng)) < 0.6 else logits.clamp(-16, 16)[:, None]
+        self.mask_input = (
+            as_mask[:, None]
+            if float(torch.rand(1, generator=self.rng)) < 0.6
+            else logits.clamp(-16, 16)[:, None]
+        )
 
 
-def batch_loss(sam: PromptableSam, objects: Objects, rounds: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def batch_loss(
+    sam: PromptableSam, objects: Objects, rounds: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """The loss over `rounds` rounds of prompts and the last round's IoU (P,)."""
     embedding, fine = sam.encode(sam.normalise(objects.images))
     embedding = embedding.repeat_interleave(OBJECTS, 0)
@@ -168,7 +175,9 @@ def batch_loss(sam: PromptableSam, objects: Objects, rounds: int, rng: torch.Gen
     iou = torch.zeros(0)
     for round_ in range(rounds):
         sparse, dense = prompts.embed(sam)
-        logits, scores = sam.mask_decoder.predict_all(embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, fine)
+        logits, scores = sam.mask_decoder.predict_all(
+            embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, fine
+        )
         logits, scores = logits.float(), scores.float()
         losses = mask_losses(logits, target)
         with torch.no_grad():
@@ -179,7 +188,9 @@ def batch_loss(sam: PromptableSam, objects: Objects, rounds: int, rng: torch.Gen
         single = losses[:, 0]
         total = total + (ambiguous * (best + 0.5 * single) + (1 - ambiguous) * (single + 0.1 * best)).mean()
         total = total + F.mse_loss(scores, iou_all)
-        chosen = torch.where(ambiguous > 0, 1 + scores[:, 1:].argmax(1), torch.zeros(len(target), dtype=torch.long))
+        chosen = torch.where(
+            ambiguous > 0, 1 + scores[:, 1:].argmax(1), torch.zeros(len(target), dtype=torch.long)
+        )
         picked = torch.arange(len(target))
         iou = iou_all[picked, chosen]
         prompts.correct(logits[picked, chosen])
@@ -229,7 +240,7 @@ class Training:
         tensors = {k: v.half().contiguous() for k, v in full.state_dict().items()}
         part = self.out.with_suffix(".part")
         save_file(tensors, part, metadata={"model_type": "mini", "step": str(self.step)})
-        os.replace(part, self.out)
+        part.replace(self.out)
         state = {
             "sam": self.sam.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -237,7 +248,7 @@ class Training:
         }  # fmt: skip
         part = self.state.with_suffix(".part")
         torch.save(state, part)
-        os.replace(part, self.state)
+        part.replace(self.state)
 
     def run(self) -> None:
         """Train until the time is used up."""
@@ -254,7 +265,8 @@ class Training:
                 said = self.seconds
                 mean = torch.stack(recent).mean(0)
                 recent.clear()
-                print(f"{self.seconds:.0f} s step {self.step} {size} px loss {mean[0]:.3f} iou box {mean[1]:.3f} click {mean[2]:.3f}", flush=True)
+                where = f"{self.seconds:.0f} s, step {self.step}, {size} px"
+                print(f"{where}: loss {mean[0]:.3f}, IoU box {mean[1]:.3f}, click {mean[2]:.3f}", flush=True)
             if self.seconds - saved > 300:
                 saved = self.seconds
                 self.save()
@@ -278,7 +290,9 @@ class Training:
             figures.append(self._step(choose_objects(images, labels, numbers), numbers, rng, done))
         return figures
 
-    def _step(self, objects: Objects, numbers: np.random.Generator, rng: torch.Generator, done: float) -> Tensor:
+    def _step(
+        self, objects: Objects, numbers: np.random.Generator, rng: torch.Generator, done: float
+    ) -> Tensor:
         rate = 1e-3 * min(1.0, (self.step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * done) + 0.01)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -286,7 +300,7 @@ class Training:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss, iou = batch_loss(self.sam, objects, rounds, rng)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
@@ -299,7 +313,9 @@ class Training:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hours", type=float, default=3.0)
     parser.add_argument("--out", type=Path, default=Path("resources/mini.safetensors"))
     parser.add_argument("--state", type=Path, default=Path("mini-training.pt"))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .attention import fuse_global_attention
 from .segment_anything_modules import Sam
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -26,6 +27,7 @@ class PromptableSam(Sam):  # type: ignore[misc]  # segment_anything is not typed
         model_type: str,
     ) -> None:  # fmt: skip
         super().__init__(image_encoder, prompt_encoder, mask_decoder, list(PIXEL_MEAN), list(PIXEL_STD))
+        fuse_global_attention(image_encoder)
         self.model_type = model_type
         self.base_sha256 = ""
         self.eval()

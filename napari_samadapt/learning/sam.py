@@ -90,7 +90,8 @@ def load_sam(
     _load(sam, tensors, path)
     sam.base_sha256 = checkpoints.sha256_of(path)
     sam.requires_grad_(False)
-    return sam.to(device).eval()
+    sam.to(device)
+    return sam
 
 
 def best_device() -> str:

@@ -27,10 +27,10 @@ def _import_segment_anything() -> ModuleType:
             raise
     for name in [name for name in sys.modules if name.split(".")[0] in ("torchvision", "segment_anything")]:
         del sys.modules[name]
-    declarations = torch.library.Library("torchvision", "FRAGMENT")
+    declarations = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for operator in _OPERATORS:
         if not hasattr(torch.ops.torchvision, operator):
-            declarations.define(f"{operator}{_SCHEMA}")
+            declarations.define(f"{operator}{_SCHEMA}")  # type: ignore[no-untyped-call]
     DECLARED.append(declarations)
     return importlib.import_module("segment_anything.modeling")
 
@@ -44,6 +44,14 @@ from segment_anything.modeling import (  # noqa: E402
     Sam,
     TwoWayTransformer,
 )
-from segment_anything.modeling.common import LayerNorm2d  # noqa: E402
+from segment_anything.modeling.image_encoder import Attention, get_rel_pos  # noqa: E402
 
-__all__ = ["ImageEncoderViT", "LayerNorm2d", "MaskDecoder", "PromptEncoder", "Sam", "TwoWayTransformer"]
+__all__ = [
+    "Attention",
+    "ImageEncoderViT",
+    "MaskDecoder",
+    "PromptEncoder",
+    "Sam",
+    "TwoWayTransformer",
+    "get_rel_pos",
+]

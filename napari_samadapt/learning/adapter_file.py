@@ -1,0 +1,129 @@
+"""Adapters as files: the trained tensors as safetensors, with a card that says what they fit.
+
+The file holds no pixels, no paths and no names but those of the classes.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from napari_samadapt.imaging.errors import SamAdaptError
+
+from . import adapters
+from .adapters import AdapterConfig, AdapterState
+from .promptable_sam import PromptableSam
+from .semantic import SemanticSam
+
+FORMAT = "napari-samadapt adapter 1"
+
+
+@dataclass(frozen=True)
+class AdapterCard:
+    """What an adapter was trained on and for.
+
+    `base_sha256` is the base model's checkpoint; `classes` maps ids to names; `window` (low, high) is in the volume's
+    units; `axis` is axial, coronal or sagittal; `held_out_dice` is None where it was not measured.
+    """
+
+    base_sha256: str
+    model_type: str
+    input_size: int
+    config: AdapterConfig
+    classes: Mapping[int, str]
+    window: tuple[float, float]
+    axis: str
+    held_out_dice: float | None = None
+
+    def to_json(self) -> str:
+        values = asdict(self) | {"format": FORMAT, "classes": {str(k): v for k, v in self.classes.items()}}
+        return json.dumps(values, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "AdapterCard":
+        """The card of a file. Raises ValueError, KeyError or TypeError when it is not one."""
+        values: dict[str, Any] = json.loads(text)
+        if values.pop("format") != FORMAT:
+            raise ValueError("another format")
+        values["config"] = _config(values["config"])
+        values["classes"] = {int(key): str(name) for key, name in values["classes"].items()}
+        low, high = values["window"]
+        values["window"] = (float(low), float(high))
+        return cls(**values)
+
+
+def _config(values: dict[str, Any]) -> AdapterConfig:
+    blocks = values.pop("blocks")
+    return AdapterConfig(**values, blocks=None if blocks is None else tuple(int(block) for block in blocks))
+
+
+def save_adapter(path: Path, state: AdapterState, card: AdapterCard) -> Path:
+    """Write the adapter under a temporary name, then give it its own. Returns the path.
+
+    Raises SamAdaptError when the folder cannot be written.
+    """
+    content = save(
+        {name: t.contiguous() for name, t in state.tensors.items()}, metadata={"card": card.to_json()}
+    )
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise SamAdaptError(f"{path} was not written ({error.strerror}): choose another folder.") from error
+    return path
+
+
+def read_adapter(path: Path) -> tuple[dict[str, Tensor], AdapterCard]:
+    """The tensors and the card of an adapter file; nothing in it is run.
+
+    Raises SamAdaptError when the file is missing, damaged or not an adapter.
+    """
+    if not path.is_file():
+        raise SamAdaptError(f"There is no adapter at {path}: check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            card = AdapterCard.from_json((file.metadata() or {})["card"])
+            return {name: file.get_tensor(name) for name in file.keys()}, card  # noqa: SIM118  # not a dict
+    except (SafetensorError, OSError) as error:
+        raise SamAdaptError(
+            f"{path.name} is damaged or not a safetensors file: choose an adapter file."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SamAdaptError(
+            f"{path.name} carries no card of an adapter: choose a file saved by this program."
+        ) from error
+
+
+def load_adapter(path: Path, sam: PromptableSam) -> tuple[SemanticSam, AdapterCard]:
+    """Put the adapter of a file on its base model `sam`, which must carry none yet.
+
+    Raises SamAdaptError as `read_adapter` does, and when the adapter was made for another base model.
+    """
+    tensors, card = read_adapter(path)
+    if card.base_sha256 != sam.base_sha256:
+        raise SamAdaptError(
+            f"{path.name} was made for {card.model_type} with checkpoint {card.base_sha256[:12]}…, not for this "
+            f"{sam.model_type} ({sam.base_sha256[:12]}…): load the model it was made for."
+        )
+    adapters.insert(sam, card.config)
+    model = SemanticSam(sam, tuple(card.classes))
+    try:
+        adapters.load(model, tensors)
+    except SamAdaptError:
+        adapters.remove(sam)
+        raise
+    return model, card

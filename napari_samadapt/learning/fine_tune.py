@@ -1,0 +1,180 @@
+"""The fine-tuning loop: a generator that trains a model step by step and can be stopped between any two.
+
+The encoder is what costs. Every `encoder_every`-th step runs it on freshly augmented slices (with gradients when it
+has adapters) and leaves its embeddings in a pool; the steps between train the automatic decoder alone on slices and
+embeddings drawn from the pool.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_samadapt.imaging.errors import SamAdaptError
+
+from . import adapters
+from .losses import cross_entropy_and_dice
+from .samples import SampleTensors, TrainingSample, augment, change_appearance, stack_samples
+from .semantic import SemanticSam
+
+BALANCE_WEIGHT = 2.0
+"""The load-balance term's weight in multi-class training (Conv-LoRA, section 4)."""
+
+Parts = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class FineTuneConfig:
+    """One episode: its length in seconds or in steps (whichever comes first), and the numbers of its optimiser."""
+
+    seconds: float | None = 60.0
+    steps: int | None = None
+    seed: int = 0
+    batch_size: int = 4
+    encoder_every: int = 4
+    pool_size: int = 32
+    decoder_rate: float = 3e-3
+    adapter_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.seconds is None and self.steps is None:
+            raise SamAdaptError("A fine-tune needs a limit: give seconds or steps.")
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """What one step gave; `held_out_dice` only where it was measured (the last step of an episode)."""
+
+    step: int
+    seconds: float
+    fraction: float
+    loss: float
+    parts: Parts
+    held_out_dice: float | None = None
+
+
+def fine_tune(
+    model: SemanticSam,
+    samples: Sequence[TrainingSample],
+    config: FineTuneConfig,
+    held_out: Sequence[TrainingSample] = (),
+) -> Iterator[TrainProgress]:
+    """Train the model's trainable parameters on the samples; yields after every step. Runs on a worker thread.
+
+    The model is usable whenever the generator is suspended or closed. Raises FloatingPointError when the loss is not
+    finite; the weights are then to be thrown away.
+    """
+    data = stack_samples(samples, model.class_ids, model.sam.device)
+    pool = EmbeddingPool(config.pool_size)
+    rng = torch.Generator().manual_seed(config.seed)
+    optimizer = _optimizer(model, config)
+    started = time.perf_counter()
+    step, fraction = 0, 0.0
+    while fraction < 1.0:
+        _set_rates(optimizer, fraction, step)
+        model.train()
+        if step % config.encoder_every == 0:
+            batch = augment(data.draw(config.batch_size, rng), rng)
+            logits, features = _forward(model, batch.images, None)
+            pool.add(batch, features)
+        else:
+            batch, features = pool.draw(config.batch_size, rng)
+            logits, _ = _forward(model, batch.images, features)
+        loss, parts = _update(model, logits, batch.targets, optimizer)
+        model.eval()
+        step += 1
+        seconds = time.perf_counter() - started
+        fraction = min(1.0, _fraction(config, step, seconds))
+        dice = held_out_dice(model, held_out) if held_out and fraction == 1.0 else None
+        yield TrainProgress(step, seconds, fraction, loss, parts, dice)
+
+
+class EmbeddingPool:
+    """Augmented slices and their embeddings, the oldest replaced first."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.entries: list[tuple[SampleTensors, Tensor]] = []
+
+    def add(self, batch: SampleTensors, features: Tensor) -> None:
+        """Keep each slice of the batch with its embedding (B, C, h, w), detached."""
+        kept = features.detach()
+        rows = [(batch.take(slice(i, i + 1)), kept[i : i + 1]) for i in range(len(batch))]
+        self.entries = (self.entries + rows)[-self.size :]
+
+    def draw(self, count: int, rng: torch.Generator) -> tuple[SampleTensors, Tensor]:
+        """Random slices in a new contrast, with their embeddings."""
+        chosen = torch.randperm(len(self.entries), generator=rng)[:count].tolist()
+        slices, features = zip(*(self.entries[i] for i in chosen), strict=True)
+        images = torch.cat([entry.images for entry in slices])
+        targets = torch.cat([entry.targets for entry in slices])
+        return SampleTensors(change_appearance(images, rng), targets), torch.cat(features)
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """bfloat16 where the hardware multiplies it fast (CUDA, or a CPU with matrix tiles); float32 elsewhere."""
+    fast = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_amx_tile_supported())
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
+
+
+@torch.no_grad()
+def held_out_dice(model: SemanticSam, samples: Sequence[TrainingSample]) -> float:
+    """Mean Dice over the classes present in the samples or predicted there; 1 when there is neither."""
+    data = stack_samples(samples, model.class_ids, model.sam.device)
+    predicted = torch.cat([model(data.images[i : i + 1]).argmax(1) for i in range(len(data))])
+    scores = []
+    for position in range(1, len(model.class_ids) + 1):
+        a, b = predicted == position, data.targets == position
+        size = int(a.sum() + b.sum())
+        if size:
+            scores.append(2 * int((a & b).sum()) / size)
+    return sum(scores) / len(scores) if scores else 1.0
+
+
+def _forward(model: SemanticSam, images: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Logits (B, K + 1, H, W) and the embeddings they came from."""
+    with autocast(model.sam.device):
+        embedded = model.embed(images) if features is None else features
+        return model.decode(images, embedded), embedded
+
+
+def _optimizer(model: SemanticSam, config: FineTuneConfig) -> torch.optim.Optimizer:
+    named = adapters.trainable(model)
+    decoder = [p for name, p in named.items() if name.startswith("decoder.")]
+    rest = [p for name, p in named.items() if not name.startswith("decoder.")]
+    groups = [{"params": decoder, "rate": config.decoder_rate}, {"params": rest, "rate": config.adapter_rate}]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, weight_decay=config.weight_decay)
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, fraction: float, step: int) -> None:
+    """A short warm-up, then a half cosine to a hundredth over the episode."""
+    shape = min(1.0, (step + 1) / 10) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * fraction)))
+    for group in optimizer.param_groups:
+        group["lr"] = group["rate"] * shape
+
+
+def _update(
+    model: SemanticSam, logits: Tensor, targets: Tensor, optimizer: torch.optim.Optimizer
+) -> tuple[float, Parts]:
+    entropy, dice = cross_entropy_and_dice(logits, targets)
+    balance = BALANCE_WEIGHT * adapters.pop_balance_loss(model.sam)
+    loss = entropy + dice + balance
+    value = loss.item()
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the loss became {value}")
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
+    optimizer.step()
+    return value, (("entropy", entropy.item()), ("dice", dice.item()), ("balance", balance.item()))
+
+
+def _fraction(config: FineTuneConfig, step: int, seconds: float) -> float:
+    by_time = seconds / config.seconds if config.seconds else 0.0
+    by_steps = step / config.steps if config.steps else 0.0
+    return max(by_time, by_steps)

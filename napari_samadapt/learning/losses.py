@@ -1,0 +1,22 @@
+"""Losses of the fine-tunes."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def cross_entropy_and_dice(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy, and Dice over the classes that are present, of logits (B, K + 1, H, W) and targets (B, H, W).
+
+    Dice is taken over the whole batch for each class but background, so that a class that few slices show counts.
+    """
+    logits = logits.float()
+    entropy = F.cross_entropy(logits, targets)
+    probabilities = logits.softmax(1)
+    truth = F.one_hot(targets, logits.shape[1]).permute(0, 3, 1, 2).to(probabilities)
+    overlap = (probabilities * truth).sum((0, 2, 3))
+    size = probabilities.sum((0, 2, 3)) + truth.sum((0, 2, 3))
+    dice = 1 - (2 * overlap + 1) / (size + 1)
+    present = truth.sum((0, 2, 3)) > 0
+    present[0] = False
+    return entropy, dice[present].mean() if bool(present.any()) else torch.zeros_like(entropy)

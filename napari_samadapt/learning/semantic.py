@@ -1,0 +1,141 @@
+"""The automatic multi-class decoder: every class of a slice, without a prompt.
+
+SAM's embedding alone is too coarse for fine structures, so it meets a detail path: three shallow convolution stages
+on the slice itself at strides 1, 2 and 4, joined U-Net-wise with the embedding at stride 8.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .predict import image_tensor, resize
+from .promptable_sam import PromptableSam, scaled_size
+
+CHANNELS = (16, 32, 64)
+"""Channels of the detail path at strides 1, 2 and 4."""
+JOINT = 96
+DETAIL_STRIDE = 8
+LARGEST_DETAIL = 512
+"""The detail path runs at the slice's own resolution up to this longest side, in pixels."""
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.InstanceNorm2d(outputs, affine=True),
+        nn.LeakyReLU(0.01),
+    )
+
+
+class DetailDecoder(nn.Module):
+    """Slice pixels and SAM embedding to logits of background and `classes` classes."""
+
+    def __init__(self, embedding_channels: int, classes: int) -> None:
+        super().__init__()
+        one, two, four = CHANNELS
+        self.stage1 = nn.Sequential(_conv(3, one), _conv(one, one))
+        self.stage2 = nn.Sequential(_conv(one, two, 2), _conv(two, two))
+        self.stage4 = nn.Sequential(_conv(two, four, 2), _conv(four, four))
+        self.stage8 = _conv(four, JOINT, 2)
+        self.embedding = nn.Sequential(
+            nn.Conv2d(embedding_channels, JOINT, 1), nn.InstanceNorm2d(JOINT, affine=True)
+        )
+        self.joint = nn.Sequential(_conv(2 * JOINT, JOINT), _conv(JOINT, JOINT))
+        self.up4 = nn.Sequential(_conv(JOINT + four, four), _conv(four, four))
+        self.up2 = nn.Sequential(_conv(four + two, two), _conv(two, two))
+        self.up1 = nn.Sequential(_conv(two + one, one), _conv(one, one))
+        self.head = nn.Conv2d(one, classes + 1, 1)
+
+    def forward(self, detail: Tensor, embedding: Tensor) -> Tensor:
+        """Detail pixels (B, 3, h, w) and the embedding on the stride-8 grid (B, C, h/8, w/8) to (B, K + 1, h, w)."""
+        d1 = self.stage1(detail)
+        d2 = self.stage2(d1)
+        d4 = self.stage4(d2)
+        x = self.joint(torch.cat([self.stage8(d4), self.embedding(embedding)], 1))
+        x = self.up4(torch.cat([_double(x), d4], 1))
+        x = self.up2(torch.cat([_double(x), d2], 1))
+        x = self.up1(torch.cat([_double(x), d1], 1))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class SliceGrid:
+    """How one slice size lies in the detail path and in SAM's square input; all (H, W) in pixels."""
+
+    original: tuple[int, int]
+    detail: tuple[int, int]
+    padded: tuple[int, int]
+    input: tuple[int, int]
+
+
+def slice_grid(original: tuple[int, int], input_size: int) -> SliceGrid:
+    """The sizes for slices of `original` (H, W)."""
+    detail = original if max(original) <= LARGEST_DETAIL else scaled_size(original, LARGEST_DETAIL)
+    padded = tuple(-(-side // DETAIL_STRIDE) * DETAIL_STRIDE for side in detail)
+    return SliceGrid(original, detail, (padded[0], padded[1]), scaled_size(original, input_size))
+
+
+class SemanticSam(nn.Module):
+    """A SAM (with or without adapters) and its automatic decoder for `class_ids`; index 0 is background."""
+
+    def __init__(self, sam: PromptableSam, class_ids: Iterable[int]) -> None:
+        super().__init__()
+        self.sam = sam
+        self.class_ids = tuple(class_ids)
+        self.decoder = DetailDecoder(sam.embedding_channels, len(self.class_ids)).to(sam.device)
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to logits (B, K + 1, H, W)."""
+        return self.decode(images, self.embed(images))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to SAM's embeddings (B, C, h, w) of the padded square."""
+        size = scaled_size((int(images.shape[2]), int(images.shape[3])), self.sam.input_size)
+        features, _ = self.sam.encode(self.sam.normalise(resize(images, size)))
+        return features
+
+    def decode(self, images: Tensor, features: Tensor) -> Tensor:
+        """As `forward`, with the embeddings (B, C, h, w) already computed."""
+        grid = slice_grid((int(images.shape[2]), int(images.shape[3])), self.sam.input_size)
+        detail = images if grid.detail == grid.original else resize(images, grid.detail)
+        pad = (0, grid.padded[1] - grid.detail[1], 0, grid.padded[0] - grid.detail[0])
+        detail = F.pad((detail - 0.5) * 4, pad, mode="replicate")
+        logits: Tensor = self.decoder(detail, embedding_on_detail(features, grid, self.sam.input_size))
+        logits = logits[..., : grid.detail[0], : grid.detail[1]]
+        if grid.detail == grid.original:
+            return logits
+        return F.interpolate(logits, size=grid.original, mode="bilinear", align_corners=False)
+
+
+def embedding_on_detail(features: Tensor, grid: SliceGrid, input_size: int) -> Tensor:
+    """Sample embeddings (B, C, h, w) of the padded square at the detail path's stride-8 cells, centre on centre."""
+    axes = []
+    for axis in range(2):
+        cells = torch.arange(grid.padded[axis] // DETAIL_STRIDE, device=features.device)
+        on_input = (cells + 0.5) * DETAIL_STRIDE * grid.input[axis] / grid.detail[axis]
+        axes.append(on_input / input_size * 2 - 1)
+    y, x = torch.meshgrid(axes[0], axes[1], indexing="ij")
+    points = torch.stack([x, y], -1)[None].expand(len(features), -1, -1, -1).to(features.dtype)
+    return F.grid_sample(features, points, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+@torch.no_grad()
+def segment_slice(
+    model: SemanticSam, image: NDArray[np.floating]
+) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    """Class ids (H, W) uint16, 0 for background, and the winning probability (H, W) float32 of a slice in [0, 1]."""
+    logits = model(image_tensor(image, model.sam.device))[0].float()
+    confidence, index = logits.softmax(0).max(0)
+    ids = np.array((0, *model.class_ids), dtype=np.uint16)
+    return ids[index.cpu().numpy()], confidence.cpu().numpy()
