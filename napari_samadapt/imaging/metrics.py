@@ -179,7 +179,7 @@ def label_report(
 
     spacing: (dz, dy, dx) mm. ids: the ids to compare; by default all but 0 that either array has.
     exclude: slices to leave out, as those that a model was trained on: their voxels count for nothing, and
-    surfaces are measured from the other slices only, but to the whole other one, so that no false edges arise.
+    surfaces are measured from the other slices only, but to the whole other one, lest false edges arise.
     Raises SamAdaptError when shapes, spacing or slices do not fit.
     """
     predicted, reference = np.asarray(predicted), np.asarray(reference)
