@@ -1,0 +1,292 @@
+"""The dock widget: builds the panels, opens volumes and models, and gives each Session its life."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QApplication, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from napari_samadapt.imaging.volume import AXIS_NAMES, Volume, slice_count
+
+from . import notify
+from .canvas_tools import CanvasTools
+from .connections import Connections
+from .contributions import sample_path, volume_name
+from .file_acts import FileActs, volume_of
+from .layers import VolumeLayers
+from .panels.classes import ClassesPanel
+from .panels.export import ExportPanel
+from .panels.learning import LearningPanel
+from .panels.prompts import PromptsPanel
+from .panels.section import Section
+from .panels.slice_actions import SlicePanel
+from .panels.volume import CUSTOM_WINDOW, VolumePanel
+from .posting import Background, MainThreadPoster
+from .session_view import Panels, SessionView
+from .slice_strip import StripLegend
+from .status import volume_text
+from .user_acts import UserActs
+
+if TYPE_CHECKING:
+    from napari_samadapt.session.session import Session
+
+_TITLES = {
+    "volume": "Volume",
+    "classes": "Classes",
+    "prompts": "Prompt and correct",
+    "slice": "This slice",
+    "learning": "Learning",
+    "export": "Export",
+}
+_WIDTH = 356  # fits a window of 1280 pixels with a canvas that is still wide enough
+_STYLE = "QPushButton { padding: 3px 4px; min-width: 0; }"
+
+
+class Dock(QWidget):
+    """Everything of this plugin that is not on the canvas. One Session at a time; `close_session` ends it."""
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("samadapt-dock")
+        self._viewer = viewer
+        self._post = MainThreadPoster(self)
+        self._background = Background(self._post)
+        self.panels = Panels(
+            VolumePanel(), ClassesPanel(), PromptsPanel(), SlicePanel(), LearningPanel(), ExportPanel()
+        )
+        self._lay_out()
+        self.session: Session | None = None
+        self.layers: VolumeLayers | None = None
+        self._parts: list[Any] = []
+        self._sam: Any = None
+        self._model_name = "mini"
+        self._loading = False
+        self._waiting: tuple[Volume, Image | None] | None = None
+        self._files = FileActs(self, self._background)
+        self._connections = Connections()
+        self._connect()
+        self._show_ready(False)
+        self.load_model("mini")
+        self._adopt_open_image()
+
+    # volumes and models
+
+    def open_path(self, path: Path) -> None:
+        """Read a volume in the background, then work on it."""
+        if self._files.may_leave(self.session):
+            self.panels.learning.set_status(f"Reading {path.name}…")
+            self._files.read(path, self.open_volume, self._show_idle)
+
+    def open_volume(self, volume: Volume, image: Image | None = None) -> None:
+        """Work on a volume; `image` is its layer where there is one already.
+
+        Waits for the model if need be.
+        """
+        if not self._files.may_leave(self.session):
+            return
+        self.close_session()
+        self._waiting = (volume, image)
+        if self._sam is None and not self._loading:
+            self.load_model(self._model_name)
+        self._start_when_ready()
+
+    def choose_model(self, name: str) -> None:
+        """Change the model at the user's wish; the masks stay, what was learned with the other model ends."""
+        if self._files.may_download(name):
+            self.load_model(name)
+        else:
+            self.panels.volume.set_model(self._model_name)
+
+    def load_model(self, name: str) -> None:
+        """Load a SAM by name or from a file, in the background."""
+        self.panels.volume.set_model(name, busy=True)
+        self._loading = True
+
+        def failed(error: BaseException) -> None:
+            self._loading = False
+            self.panels.volume.set_model(self._model_name)
+            notify.report(error)
+            self._show_idle()
+
+        def done(sam: Any) -> None:
+            self._loading = False
+            self._model_name = name
+            self._on_model_loaded(sam)
+
+        self._files.load_model(name, done, failed, self._show_model_progress)
+
+    def close_session(self) -> None:
+        """End the session: its threads stop, its layers leave the viewer. The image stays."""
+        for part in reversed(self._parts):
+            part.close()
+        self._parts.clear()
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+        if self.layers is not None:
+            self.layers.remove()
+            self.layers = None
+        self._show_ready(False)
+
+    def shut_down(self) -> None:
+        """End everything; the dock is of no use afterwards. May be called twice."""
+        self._connections.close()
+        self.close_session()
+        self._post.close()
+        self._background.close()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.shut_down()
+        super().closeEvent(event)
+
+    # inside
+
+    def _lay_out(self) -> None:
+        inner = QWidget()
+        sections = QVBoxLayout(inner)
+        sections.setContentsMargins(4, 2, 4, 2)
+        sections.setSpacing(4)
+        notice = QLabel("Research use only, not a medical device")
+        notice.setStyleSheet("font-size: 10px;")
+        extras: dict[str, QWidget] = {"slice": StripLegend(), "export": notice}
+        for name, title in _TITLES.items():
+            sections.addWidget(Section(title, getattr(self.panels, name), extras.get(name)))
+        sections.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inner)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setStyleSheet(_STYLE)
+        self.setMinimumWidth(_WIDTH)
+
+    def _connect(self) -> None:
+        add, volume, export = self._connections.add, self.panels.volume, self.panels.export
+        add(volume.open_file, notify.reported(lambda: self._files.ask_file(self.open_path)))
+        add(volume.open_folder, notify.reported(lambda: self._files.ask_folder(self.open_path)))
+        add(volume.sample, notify.reported(lambda name: self.open_path(sample_path(name))))
+        add(volume.model, notify.reported(self.choose_model))
+        add(volume.model_file, notify.reported(lambda: self._files.ask_model(self.choose_model)))
+        add(export.export_masks, notify.reported(lambda: self._files.ask_export(self.session)))
+        add(export.save_adapter, notify.reported(lambda: self._files.ask_save_adapter(self.session)))
+        add(export.load_adapter, notify.reported(lambda: self._files.ask_load_adapter(self.session)))
+        add(self._viewer.layers.events.inserted, notify.reported(self._on_layer_inserted))
+        add(self._viewer.layers.events.removed, notify.reported(self._on_layer_removed))
+        application = QApplication.instance()
+        if application is not None:
+            add(application.aboutToQuit, self.shut_down)
+
+    def _on_model_loaded(self, sam: Any) -> None:
+        self.panels.volume.set_model(self._model_name)
+        self._sam = sam
+        if self.session is not None and self.layers is not None:
+            self._waiting = (self.session.volume, self.layers.image)
+            self.close_session()
+        self._start_when_ready()
+
+    def _start_when_ready(self) -> None:
+        if self._waiting is None:
+            self._show_ready(self.session is not None)
+            return
+        if self._sam is None:
+            self._show_idle()
+            return
+        volume, image = self._waiting
+        sam, self._waiting, self._sam = (
+            self._sam,
+            None,
+            None,
+        )  # a session adapts its model: the next one gets a fresh one
+        self._start_session(
+            sam, volume, image if image is not None and image in self._viewer.layers else None
+        )
+
+    def _start_session(self, sam: Any, volume: Volume, image: Image | None) -> None:
+        from napari_samadapt.session.session import Session
+
+        self.session = Session(volume, sam, post=self._post)
+        session, panels = self.session, self.panels
+        self.layers = VolumeLayers(
+            self._viewer, volume, session.annotation, session.prediction, session.displayed, image
+        )
+        tools = CanvasTools(self._viewer, self.layers, session.axis)
+        self._show_volume(volume)
+        view = SessionView(self._viewer, session, self.layers, tools, panels)
+        acts = UserActs(self._viewer, session, self.layers, tools, panels, view)
+        self._parts = [tools, view, acts]
+        for note in volume.source.notes:
+            notify.tell(note)
+
+    def _show_volume(self, volume: Volume) -> None:
+        self.panels.volume.set_volume(
+            volume_text(volume_name(volume), volume.shape, volume.spacing, volume.spatial),
+            () if volume.is_color else window_names(volume),
+        )
+        names = [name for name in AXIS_NAMES if _shows_slices(volume, volume.anatomical_axis(name))]
+        self.panels.volume.set_axes(names)
+        self._show_ready(True)
+
+    def _show_ready(self, ready: bool) -> None:
+        for panel in (self.panels.classes, self.panels.prompts, self.panels.slice, self.panels.learning):
+            panel.setEnabled(ready)
+        self.panels.export.set_ready(ready, False)
+        if not ready:
+            self.panels.volume.set_volume("", ())
+            self.panels.classes.set_classes((), 0)
+            self.panels.slice.strip.set_states(())
+            self._show_idle()
+
+    def _show_idle(self) -> None:
+        if self.session is None:
+            text = "Loading the model…" if self._loading else "Open a volume or a sample to begin."
+            self.panels.learning.set_status(text)
+
+    def _show_model_progress(self, text: str) -> None:
+        self.panels.learning.set_status(text)
+
+    def _adopt_open_image(self) -> None:
+        """Work on the image that is open already: the active one, or the first."""
+        active = self._viewer.layers.selection.active
+        images = [layer for layer in (active, *self._viewer.layers) if isinstance(layer, Image)]
+        if images:
+            self.open_volume(volume_of(images[0]), images[0])
+
+    def _on_layer_inserted(self, event: Any) -> None:
+        layer = event.value
+        if isinstance(layer, Image) and self.session is None and self._waiting is None:
+            self._post(lambda: self._adopt(layer))
+
+    def _adopt(self, layer: Image) -> None:
+        if self.session is None and self._waiting is None and layer in self._viewer.layers:
+            self.open_volume(volume_of(layer), layer)
+
+    def _on_layer_removed(self, event: Any) -> None:
+        layers = self.layers
+        if layers is not None and event.value in layers.owned and event.value is not layers.box:
+            self._post(self._restore_layers)
+
+    def _restore_layers(self) -> None:
+        if self.layers is not None and self.layers.restore():
+            notify.tell("The layer was put back: it shows the masks of this session, which are still there.")
+
+
+def window_names(volume: Volume) -> tuple[str, ...]:
+    """The presets to choose from: CT windows for a CT, percentiles, and what was set on the canvas."""
+    from napari_samadapt.imaging.intensity import CT_WINDOWS, looks_like_ct
+
+    presets = tuple(CT_WINDOWS) if looks_like_ct(volume) else ("auto",)
+    return (*presets, "percentile", CUSTOM_WINDOW)
+
+
+def _shows_slices(volume: Volume, axis: int) -> bool:
+    """False for the axes along which a 2D image or a single slice would be cut into lines."""
+    others = [slice_count(volume.shape, other) for other in range(3) if other != axis]
+    return min(others) > 1

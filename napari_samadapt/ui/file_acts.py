@@ -1,0 +1,264 @@
+"""Files: asking for a path, and reading or writing it on a worker thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.volume import Source, Volume
+
+from . import notify
+from .contributions import VOLUME_KEY, scale_affine, volume_name
+from .posting import Background
+
+if TYPE_CHECKING:
+    from napari_samadapt.session.session import Session
+
+_IMAGES = "*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd *.dcm *.png *.jpg *.jpeg *.tif *.tiff"
+_VOLUMES = f"Volumes and images ({_IMAGES});;All files (*)"
+_MASKS = "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha)"
+_MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+_ADAPTERS = "Adapters (*.safetensors)"
+DOWNLOAD_SIZES = {"vit_b": "375 MB", "vit_l": "1.2 GB", "vit_h": "2.6 GB"}
+_SPEAK_SECONDS = 0.25
+_MODELS = "SAM checkpoints (*.pth *.pt *.safetensors)"
+
+
+class FileActs:
+    """Open, export, save and load, asking for the path first.
+
+    Remembers whether there are masks not yet exported.
+    """
+
+    def __init__(self, parent: QWidget, background: Background) -> None:
+        self._parent = parent
+        self._background = background
+        self._reading = 0
+        self.unsaved = False
+
+    def read(self, path: Path, done: Callable[[Volume], None], failed: Callable[[], None]) -> None:
+        """Read a volume on a worker thread; a newer call makes the result of an older one worthless."""
+        self._reading += 1
+        number = self._reading
+
+        def arrived(volume: Volume) -> None:
+            if number == self._reading:
+                done(volume)
+
+        def refused(error: BaseException) -> None:
+            notify.report(error)
+            failed()
+
+        self._background.run(lambda: _read(path), arrived, refused)
+
+    def load_model(
+        self,
+        name: str,
+        done: Callable[[Any], None],
+        failed: Callable[[BaseException], None],
+        progress: Callable[[str], None],
+    ) -> None:
+        """Load a SAM on a worker thread, and download it first.
+
+        `progress` is told on the main thread how far it is.
+        """
+        self._background.run(lambda: _load_model(name, self._background.spoken(progress)), done, failed)
+
+    def may_download(self, name: str) -> bool:
+        """Ask before hundreds of megabytes are fetched; True where nothing has to be fetched."""
+        size = DOWNLOAD_SIZES.get(name)
+        if size is None or model_is_here(name):
+            return True
+        buttons = QMessageBox.StandardButton
+        answer = QMessageBox.question(
+            self._parent,
+            "Download SAM",
+            f"The weights of {name} ({size}) are fetched once from dl.fbaipublicfiles.com, by Meta AI, "
+            "licence Apache-2.0. Nothing of your data leaves this computer. Download them?",
+            buttons.Yes | buttons.Cancel,
+        )
+        return answer == buttons.Yes
+
+    def export(self, session: Session, path: Path) -> None:
+        """Write the masks on a worker thread, from a copy: the user goes on painting."""
+        labels, volume = session.displayed(), session.volume
+        names = {shown.id: shown.name for shown in session.classes}
+        self.unsaved = False
+
+        def failed(error: BaseException) -> None:
+            self.unsaved = True
+            notify.report(error)
+
+        self._background.run(
+            lambda: _write(path, labels, volume, names),
+            lambda written: notify.tell(f"Exported {written.name}, with the class names beside it."),
+            failed,
+        )
+
+    def may_leave(self, session: Session | None) -> bool:
+        """Ask before masks that were not exported are closed; True to go on."""
+        if session is None or not self.unsaved:
+            return True
+        buttons = QMessageBox.StandardButton
+        answer = QMessageBox.question(
+            self._parent,
+            "Masks not exported",
+            "The masks of the open volume have not been exported since they were last changed. Discard them?",
+            buttons.Discard | buttons.Cancel,
+            buttons.Cancel,
+        )
+        if answer != buttons.Discard:
+            return False
+        self.unsaved = False
+        return True
+
+    # dialogs
+
+    def ask_file(self, chosen: Callable[[Path], None]) -> None:
+        """Ask for an image file."""
+        path, _ = QFileDialog.getOpenFileName(self._parent, "Open a volume or image", "", _VOLUMES)
+        if path:
+            chosen(Path(path))
+
+    def ask_folder(self, chosen: Callable[[Path], None]) -> None:
+        """Ask for a DICOM folder."""
+        path = QFileDialog.getExistingDirectory(self._parent, "Open a DICOM folder")
+        if path:
+            chosen(Path(path))
+
+    def ask_model(self, chosen: Callable[[str], None]) -> None:
+        """Ask for a checkpoint."""
+        path, _ = QFileDialog.getOpenFileName(self._parent, "Load a SAM checkpoint", "", _MODELS)
+        if path:
+            chosen(path)
+
+    def ask_export(self, session: Session | None) -> None:
+        """Ask where the masks go, and write them."""
+        if session is None:
+            return
+        path, chosen = QFileDialog.getSaveFileName(
+            self._parent, "Export masks", str(suggested_mask_path(session.volume)), _MASKS
+        )
+        if path:
+            self.export(session, with_suffix(Path(path), chosen))
+
+    def ask_save_adapter(self, session: Session | None) -> None:
+        """Ask where the adapter goes, and save it."""
+        if session is None:
+            return
+        path, _ = QFileDialog.getSaveFileName(
+            self._parent, "Save the adapter", "adapter.safetensors", _ADAPTERS
+        )
+        if path:
+            target = Path(path)
+            target = target if target.suffix else target.with_suffix(".safetensors")
+            self._background.follow(
+                session.save_adapter(target),
+                lambda written: notify.tell(f"Saved the adapter as {written.name}."),
+            )
+
+    def ask_load_adapter(self, session: Session | None) -> None:
+        """Ask for an adapter, and use it on this volume."""
+        if session is None:
+            return
+        path, _ = QFileDialog.getOpenFileName(self._parent, "Load an adapter", "", _ADAPTERS)
+        if path:
+            self._background.follow(
+                session.apply_adapter(Path(path)),
+                lambda _: notify.tell("The adapter predicts this volume now."),
+            )
+
+
+def suggested_mask_path(volume: Volume) -> Path:
+    """Where the masks go unless the user says otherwise: beside the source, never with its name.
+
+    A DICOM folder may be named after the patient, so its name is not used.
+    """
+    path = volume.source.path
+    if path is None:
+        return Path("masks.nii.gz")
+    if volume.source.format == "dicom":
+        return path.parent / "masks.nii.gz"
+    return path.parent / f"{volume_name(volume)}_masks.nii.gz"
+
+
+def with_suffix(path: Path, filter_text: str) -> Path:
+    """`path`, with the suffix of the chosen file filter where the user typed none that we write."""
+    if path.name.lower().endswith(_MASK_SUFFIXES):
+        return path
+    suffix = next((suffix for suffix in (".nrrd", ".mha") if suffix in filter_text), ".nii.gz")
+    return path.with_name(path.name + suffix)
+
+
+def volume_of(layer: Image) -> Volume:
+    """The Volume shown by an Image layer: the one it was read from, else its array with its scale.
+
+    Raises SamAdaptError for a layer that is no 2D or 3D image.
+    """
+    known = layer.metadata.get(VOLUME_KEY)
+    if isinstance(known, Volume) and known.data.shape == layer.data.shape:
+        return known
+    if layer.multiscale:
+        raise SamAdaptError(
+            f"The layer {layer.name!r} is a pyramid of resolutions: open a single-scale image."
+        )
+    data = np.asarray(layer.data)
+    if layer.rgb:
+        data = data[..., :3]
+    if data.ndim == (3 if layer.rgb else 2):
+        data = data[np.newaxis]
+    spatial = any(float(step) != 1.0 for step in layer.scale)
+    return Volume(data, scale_affine([float(step) for step in layer.scale]), Source(spatial=spatial))
+
+
+def _read(path: Path) -> Volume:
+    """Runs on a worker thread."""
+    from napari_samadapt.imaging.reading import read_volume
+
+    return read_volume(path)
+
+
+def model_is_here(name: str) -> bool:
+    """True where the weights of `name` need no download. Looks for the file only.
+
+    It is checked when loaded.
+    """
+    from napari_samadapt.learning.checkpoints import CHECKPOINTS, checkpoint_path
+
+    return name not in CHECKPOINTS or checkpoint_path(name).is_file()
+
+
+def _load_model(name: str, say: Callable[[str], None]) -> Any:
+    """Runs on a worker thread. Imports the session too, and with it torch, so that the window never waits
+    for it.
+    """
+    import napari_samadapt.session.session  # noqa: F401  # imported here for the main thread's sake
+    from napari_samadapt.learning.checkpoints import CHECKPOINTS
+    from napari_samadapt.learning.download import download
+    from napari_samadapt.learning.sam import best_device, load_sam
+
+    if not model_is_here(name):
+        spoken = [0.0]
+
+        def progress(done: int, total: int) -> None:
+            if time.monotonic() - spoken[0] > _SPEAK_SECONDS:
+                spoken[0] = time.monotonic()
+                say(f"Downloading {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+        download(CHECKPOINTS[name], progress)
+    say(f"Loading {Path(name).name}…")
+    return load_sam(name, device=best_device())
+
+
+def _write(path: Path, labels: Any, volume: Volume, names: dict[int, str]) -> Path:
+    """Runs on a worker thread."""
+    from napari_samadapt.imaging.writing import write_labels
+
+    return write_labels(path, labels, volume, names)

@@ -1,0 +1,195 @@
+"""The layers of a session, and the only conversion between array positions and pixels (x, y).
+
+napari's world here is millimetres along the array's own axes (z, y, x), measured from the first voxel: each
+layer's scale is the volume's voxel size, so voxels have their true aspect. It is not the scanner's coordinate
+system; that one is `Volume.affine`, and export uses it and never a layer's transform. All layers copy scale,
+translate, rotate, shear and affine of the image, so an image that the user moved keeps its masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+from napari_samadapt.imaging.prompts import Prompts
+from napari_samadapt.imaging.volume import SliceKey, Volume
+
+from .contributions import DISPLAYED_KEY, NAMES_KEY, VOLUME_KEY, image_layer_tuple
+from .panels.classes import ClassRow
+
+POSITIVE_COLOR, NEGATIVE_COLOR = "#2ecc71", "#ff3b30"
+Position = Sequence[float] | NDArray[Any]
+"""Coordinates, (z, y, x) in voxels or napari's world, or (x, y) in pixels."""
+_TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+class VolumeLayers:
+    """Opens, owns and closes the layers of one session: image, annotation, prediction, prompts, and a box
+    while drawn.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        volume: Volume,
+        annotation: NDArray[np.uint16],
+        prediction: NDArray[np.uint16],
+        displayed: Callable[[], NDArray[np.uint16]],
+        image: Image | None = None,
+    ) -> None:
+        self._viewer = viewer
+        self._volume = volume
+        self.image = image if image is not None else self._add_image()
+        placed = _transforms_of(self.image)
+        kept: dict[str, Any] = {VOLUME_KEY: volume, NAMES_KEY: {}}
+        self.prediction = Labels(prediction, name="prediction", opacity=0.35, metadata=dict(kept), **placed)
+        self.prediction.editable = False
+        self.annotation = Labels(
+            annotation, name="annotation", opacity=0.6, metadata=kept | {DISPLAYED_KEY: displayed}, **placed
+        )
+        self.prompts = Points(
+            np.zeros((0, 3)),
+            ndim=3,
+            name="prompts",
+            size=max(volume.shape) / 50,
+            border_color="white",
+            border_width=0.15,
+            canvas_size_limits=(9, 15),
+            **placed,
+        )
+        self.prompts.editable = False
+        self.box: Shapes | None = None
+        for layer in (self.prediction, self.annotation, self.prompts):
+            viewer.add_layer(layer)
+        viewer.layers.selection.active = self.annotation
+
+    @property
+    def owned(self) -> tuple[Layer, ...]:
+        """The layers made for this session, without the image."""
+        return tuple(
+            layer for layer in (self.prediction, self.annotation, self.prompts, self.box) if layer is not None
+        )
+
+    def remove(self) -> None:
+        """Take our layers out of the viewer; the image stays."""
+        for layer in self.owned:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def restore(self) -> bool:
+        """Put back those of our layers that the user deleted; True if there were any."""
+        missing = [
+            layer for layer in self.owned if layer is not self.box and layer not in self._viewer.layers
+        ]
+        for layer in missing:
+            self._viewer.add_layer(layer)
+        return bool(missing)
+
+    def show_classes(self, classes: Sequence[ClassRow], active: int) -> None:
+        """Give both masks the colours of the classes, and make `active` what the brush paints."""
+        colors: dict[int | None, Any] = {None: (0.6, 0.6, 0.6, 1.0), 0: (0.0, 0.0, 0.0, 0.0)}
+        colors |= {shown.id: (*shown.color, 1.0) for shown in classes}
+        names = {shown.id: shown.name for shown in classes}
+        for layer in (self.annotation, self.prediction):
+            layer.colormap = DirectLabelColormap(color_dict=colors)
+            layer.metadata[NAMES_KEY] = names
+        if self.annotation.selected_label != active:
+            self.annotation.selected_label = active
+
+    def show_prompts(self, prompts: Mapping[SliceKey, Prompts]) -> None:
+        """Show the points of all slices, green inside and red outside, and the box of the slice that has
+        one.
+        """
+        positions = [
+            position_of(key, (float(x), float(y)))
+            for key, shown in prompts.items()
+            for x, y in shown.point_coords
+        ]
+        signs = [int(sign) for shown in prompts.values() for sign in shown.point_labels]
+        self.prompts.selected_data = set()
+        self.prompts.data = np.asarray(positions, float).reshape(-1, 3)
+        if signs:
+            self.prompts.face_color = [POSITIVE_COLOR if sign else NEGATIVE_COLOR for sign in signs]
+        self.show_boxes({key: shown.box for key, shown in prompts.items() if shown.box is not None})
+
+    def show_boxes(self, boxes: Mapping[SliceKey, Position]) -> None:
+        """Show boxes (x0, y0, x1, y1) on their slices, in a layer that exists only while there is one."""
+        if not boxes:
+            if self.box is not None and self.box in self._viewer.layers:
+                self._viewer.layers.remove(self.box)
+            self.box = None
+            return
+        if self.box is None or self.box not in self._viewer.layers:
+            self.box = self._add_box_layer()
+        self.box.data = []
+        self.box.add_rectangles([_rectangle(key, box) for key, box in boxes.items()])
+
+    def refresh(self, layer: Labels, array: NDArray[np.uint16]) -> None:
+        """Draw a mask again after its memory changed; takes over `array` should it be another one."""
+        if layer.data is not array:
+            layer.data = array
+        else:
+            layer.refresh(extent=False, thumbnail=False)
+
+    def data_position(self, world: Position) -> NDArray[np.float64]:
+        """The array position (z, y, x), in voxels, of a position in napari's world."""
+        return np.asarray(self.annotation.world_to_data(world), float)[-3:]
+
+    def world_position(self, position: Position) -> tuple[float, ...]:
+        """The position in napari's world of an array position (z, y, x)."""
+        return tuple(float(part) for part in self.annotation.data_to_world(position))
+
+    def _add_image(self) -> Image:
+        data, keywords, _ = image_layer_tuple(self._volume)
+        image = Image(data, **keywords)
+        self._viewer.add_layer(image)
+        return image
+
+    def _add_box_layer(self) -> Shapes:
+        box = Shapes(
+            ndim=3,
+            name="box",
+            edge_color=POSITIVE_COLOR,
+            face_color="transparent",
+            edge_width=max(self._volume.shape) / 250,
+            **_transforms_of(self.image),
+        )
+        active = self._viewer.layers.selection.active
+        self._viewer.add_layer(box)
+        self._viewer.layers.selection.active = active
+        return box
+
+
+def _transforms_of(layer: Layer) -> dict[str, Any]:
+    return {name: getattr(layer, name) for name in _TRANSFORMS}
+
+
+def _rectangle(key: SliceKey, box: Position) -> NDArray[np.float64]:
+    """The four corners (4, 3) in array positions (z, y, x) of a box (x0, y0, x1, y1) on a slice."""
+    x0, y0, x1, y1 = (float(part) for part in box)
+    return np.stack([position_of(key, xy) for xy in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))])
+
+
+def position_of(key: SliceKey, xy: Position) -> NDArray[np.float64]:
+    """The array position (z, y, x) of pixel (x, y) on a slice."""
+    row, column = (axis for axis in range(3) if axis != key.axis)
+    position = np.zeros(3)
+    position[key.axis], position[row], position[column] = key.index, xy[1], xy[0]
+    return position
+
+
+def pixel_of(position: Position, axis: int) -> tuple[float, float]:
+    """The pixel (x, y) of an array position (z, y, x), on the slices along a numpy axis."""
+    row, column = (other for other in range(3) if other != axis)
+    return float(position[column]), float(position[row])
+
+
+def is_inside(position: Position, shape: Sequence[int]) -> bool:
+    """True where an array position lies on a voxel; voxel centres are at integers."""
+    return all(-0.5 <= part < size - 0.5 for part, size in zip(position, shape, strict=True))

@@ -1,0 +1,89 @@
+"""From worker threads to the main thread, and back: one poster, and one executor for files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+from .notify import report
+
+T = TypeVar("T")
+
+
+class MainThreadPoster(QObject):
+    """Called from any thread with a function; runs it on the main thread, later and in order.
+
+    This is the `post` that a Session is given. After `close` nothing is run any more.
+    """
+
+    _posted = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._open = True
+        self._posted.connect(self._on_posted, Qt.ConnectionType.QueuedConnection)
+
+    def __call__(self, function: Callable[[], None]) -> None:
+        if self._open:
+            self._posted.emit(function)
+
+    def close(self) -> None:
+        """Drop what is still queued."""
+        self._open = False
+
+    def _on_posted(self, function: Callable[[], None]) -> None:
+        if not self._open:
+            return
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001  # Qt would abort or swallow it
+            report(error)
+
+
+class Background:
+    """Runs slow functions (reading, loading a model, writing) away from the main thread, and hands results
+    back to it.
+    """
+
+    def __init__(self, post: MainThreadPoster) -> None:
+        self._post = post
+        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="samadapt-files")
+
+    def run(
+        self,
+        work: Callable[[], T],
+        done: Callable[[T], None],
+        failed: Callable[[BaseException], None] = report,
+    ) -> None:
+        """Run `work` on the worker thread, then `done(result)` or `failed(error)` on the main thread."""
+
+        def finished(future: Future[T]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is not None:
+                self._post(lambda: failed(error))
+            else:
+                self._post(lambda: done(future.result()))
+
+        self._executor.submit(work).add_done_callback(finished)
+
+    def follow(self, future: Future[T], done: Callable[[T], None]) -> None:
+        """Run `done(result)` on the main thread once `future` has one; who made it reports its error."""
+
+        def finished(ended: Future[T]) -> None:
+            if not ended.cancelled() and ended.exception() is None:
+                self._post(lambda: done(ended.result()))
+
+        future.add_done_callback(finished)
+
+    def spoken(self, listener: Callable[[str], None]) -> Callable[[str], None]:
+        """`listener`, to be called from the worker thread and run on the main thread."""
+        return lambda text: self._post(lambda: listener(text))
+
+    def close(self) -> None:
+        """Take no more work; what is running ends by itself and its result is dropped."""
+        self._executor.shutdown(wait=False, cancel_futures=True)

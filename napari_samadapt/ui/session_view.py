@@ -1,0 +1,231 @@
+"""What one Session looks like: its signals, shown in the layers and the panels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.components.overlays import TextOverlay
+
+from napari_samadapt.imaging.volume import SliceKey, slice_count
+
+from . import notify
+from .canvas_tools import CanvasTools
+from .connections import Connections
+from .layers import VolumeLayers
+from .panels.classes import ClassesPanel
+from .panels.export import ExportPanel
+from .panels.learning import LearningPanel
+from .panels.prompts import PromptsPanel
+from .panels.slice_actions import SlicePanel
+from .panels.volume import VolumePanel
+from .status import LearningFacts, learning_status
+from .view import slice_view
+
+if TYPE_CHECKING:
+    from napari_samadapt.learning.fine_tune import TrainProgress
+    from napari_samadapt.session.messages import Draft
+    from napari_samadapt.session.session import Session
+
+
+EDGES = {
+    "samadapt left": "middle_left",
+    "samadapt right": "middle_right",
+    "samadapt top": "top_center",
+    "samadapt bottom": "bottom_center",
+}
+"""Canvas overlays with the anatomical letters, and where they stand."""
+
+
+@dataclass(frozen=True)
+class Panels:
+    """The panels of the dock."""
+
+    volume: VolumePanel
+    classes: ClassesPanel
+    prompts: PromptsPanel
+    slice: SlicePanel
+    learning: LearningPanel
+    export: ExportPanel
+
+
+class SessionView:
+    """Shows a session; changes nothing in it but which slice is on screen.
+
+    Opens with the session, closes before it.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        session: Session,
+        layers: VolumeLayers,
+        tools: CanvasTools,
+        panels: Panels,
+    ) -> None:
+        self._viewer = viewer
+        self._session = session
+        self._layers = layers
+        self._tools = tools
+        self._panels = panels
+        self._progress: TrainProgress | None = None
+        self._dice: float | None = None
+        self._refreshed = (0, 0)
+        self._camera_before = viewer.camera.orientation
+        self._connections = Connections()
+        self._connect()
+        self.show_axis()
+        policy = session.policy
+        panels.learning.set_settings(policy.enabled, session.config.method, policy.seconds or 60.0)
+        self._on_classes_changed()
+        self._on_learning_changed()
+        self._show_undo()
+
+    def close(self) -> None:
+        """Stop showing; the camera looks as before."""
+        self._connections.close()
+        self._viewer.camera.orientation = self._camera_before
+        for name in EDGES:
+            self._viewer.canvas.overlays.pop(name, None)
+
+    def show_axis(self) -> None:
+        """Turn the viewer to the session's axis, the radiological way up, in the middle of the volume."""
+        volume, axis = self._session.volume, self._session.axis
+        self._tools.axis = axis
+        seen = slice_view(volume, axis)
+        extra = self._viewer.dims.ndim - 3
+        self._viewer.dims.order = (*range(extra), *(place + extra for place in seen.order))
+        self._viewer.camera.orientation2d = seen.orientation
+        middle = [(size - 1) // 2 for size in volume.shape]
+        world = self._layers.world_position(middle)
+        for place, part in enumerate(world):
+            self._viewer.dims.set_point(place + extra, part)
+        self._show_edges(seen.edges if volume.spatial else ("", "", "", ""))
+        self._panels.volume.set_axis(volume.axis_name(axis))
+        self._panels.slice.strip.set_states(
+            [
+                self._session.slice_state(SliceKey(axis, index))
+                for index in range(slice_count(volume.shape, axis))
+            ]
+        )
+        self._on_slice_on_screen_changed()
+        self._viewer.reset_view()
+
+    def go_to(self, index: int) -> None:
+        """Show another slice of the session's axis."""
+        position = np.zeros(3)
+        position[self._session.axis] = index
+        place = self._session.axis
+        self._viewer.dims.set_point(
+            place + self._viewer.dims.ndim - 3, self._layers.world_position(position)[place]
+        )
+
+    def _show_edges(self, letters: tuple[str, str, str, str]) -> None:
+        """Anatomical letters at the left, right, top and bottom of the canvas."""
+        for (name, position), letter in zip(EDGES.items(), letters, strict=True):
+            self._viewer.canvas.overlays[name] = TextOverlay(
+                text=letter, position=position, font_size=14, visible=bool(letter), color="#f0e442", box=False
+            )
+
+    def _connect(self) -> None:
+        add, session = self._connections.add, self._session
+        add(session.drafted, self._on_drafted)
+        add(session.labels_changed, self._on_labels_changed)
+        add(session.predicted, self._on_predicted)
+        add(session.progress, self._on_progress)
+        add(session.learning_changed, self._on_learning_changed)
+        add(session.adapter_changed, self._on_adapter_changed)
+        add(session.classes_changed, self._on_classes_changed)
+        add(session.prompts_changed, self._on_prompts_changed)
+        add(session.refresh_progress, self._on_refresh_progress)
+        add(session.failed, notify.warn)
+        add(self._viewer.dims.events.current_step, self._on_slice_on_screen_changed)
+        add(self._panels.slice.strip.chosen, self.go_to)
+        add(self._layers.prediction.events.visible, self._on_prediction_visible_changed)
+
+    def _on_drafted(self, draft: Draft) -> None:
+        self._panels.prompts.set_hint(
+            "Add points where the mask is wrong, or correct it with the brush; then accept."
+        )
+
+    def _on_labels_changed(self, keys: tuple[SliceKey, ...]) -> None:
+        self._layers.refresh(self._layers.annotation, self._session.annotation)
+        self._layers.refresh(self._layers.prediction, self._session.prediction)
+        for key in keys:
+            self._show_state(key)
+        self._show_undo()
+        self._show_learning()
+
+    def _on_predicted(self, key: SliceKey) -> None:
+        self._show_state(key)
+        if key == self._tools.slice_on_screen():
+            self._layers.refresh(self._layers.prediction, self._session.prediction)
+
+    def _on_progress(self, progress: TrainProgress) -> None:
+        self._progress = progress
+        if progress.held_out_dice is not None:
+            self._dice = progress.held_out_dice
+        self._panels.learning.curves.add(progress.step, progress.loss, progress.held_out_dice)
+        self._show_learning()
+
+    def _on_learning_changed(self, _state: str = "") -> None:
+        if self._session.learning_state == "training" and self._refreshed[1]:
+            self._refreshed = (0, 0)
+        self._panels.learning.curves.draw_now()
+        self._show_learning()
+
+    def _on_adapter_changed(self, version: int) -> None:
+        if version == 0:
+            self._progress = self._dice = None
+            self._panels.learning.curves.clear_curves()
+        self._show_learning()
+
+    def _on_classes_changed(self) -> None:
+        self._layers.show_classes(self._session.classes, self._session.active_class)
+        self._panels.classes.set_classes(self._session.classes, self._session.active_class)
+
+    def _on_prompts_changed(self, _key: SliceKey) -> None:
+        self._layers.show_prompts(self._session.prompts)
+        self._show_undo()
+
+    def _on_refresh_progress(self, done: int, total: int) -> None:
+        self._refreshed = (done, total)
+        if done == total:
+            self._layers.refresh(self._layers.prediction, self._session.prediction)
+        self._show_learning()
+
+    def _on_slice_on_screen_changed(self, _event: Any = None) -> None:
+        key = self._tools.slice_on_screen()
+        self._panels.slice.strip.set_current(key.index)
+        self._session.look_at(key)
+
+    def _on_prediction_visible_changed(self, _event: Any = None) -> None:
+        self._panels.slice.set_prediction_shown(bool(self._layers.prediction.visible))
+
+    def _show_state(self, key: SliceKey) -> None:
+        if key.axis == self._session.axis:
+            self._panels.slice.strip.set_state(key.index, self._session.slice_state(key))
+
+    def _show_undo(self) -> None:
+        self._panels.slice.set_undo(self._session.can_undo, self._session.can_redo)
+
+    def _show_learning(self) -> None:
+        session, progress = self._session, self._progress
+        accepted, version = len(session.accepted), session.adapter_version
+        self._panels.learning.set_state(session.learning_state, can_start=accepted > 0, can_reset=version > 0)
+        self._panels.learning.set_status(
+            learning_status(
+                LearningFacts(
+                    session.learning_state,
+                    accepted,
+                    version,
+                    progress.seconds if progress else 0.0,
+                    session.policy.seconds or 0.0,
+                    self._dice,
+                    self._refreshed,
+                )
+            )
+        )
+        self._panels.export.set_ready(True, version > 0)

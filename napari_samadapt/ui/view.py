@@ -1,0 +1,65 @@
+"""How a volume is shown: which array axes are rows and columns, and which way up, told by anatomy.
+
+Slices are shown the radiological way: in axial and coronal slices the patient's right is on the left of the
+screen, in axial slices the front is at the top, in coronal and sagittal slices the head is at the top, in
+sagittal slices the front is on the left. Only the camera is turned: arrays, indices and layer transforms
+stay as they are in the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_samadapt.imaging.volume import Volume
+
+_ROWS_AND_COLUMNS = {
+    "axial": ("coronal", "sagittal"),
+    "coronal": ("axial", "sagittal"),
+    "sagittal": ("axial", "coronal"),
+}
+_LETTERS = {
+    "axial": ("S", "I"),
+    "coronal": ("A", "P"),
+    "sagittal": ("R", "L"),
+}  # (RAS direction, the opposite)
+_WORLD = {"axial": 2, "coronal": 1, "sagittal": 0}
+_DOWNWARD = {"I", "P"}  # letters that belong at the bottom of the screen
+_RIGHTWARD = {"L", "P"}  # letters that belong on the right
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """One way to look at a volume.
+
+    `order` is napari's dims order (slice axis, row axis, column axis); `orientation` its (vertical,
+    horizontal) camera orientation; `edges` the anatomical letters at the (left, right, top, bottom) of the
+    screen.
+    """
+
+    order: tuple[int, int, int]
+    orientation: tuple[str, str]
+    edges: tuple[str, str, str, str]
+
+
+def letter_towards(volume: Volume, axis: int) -> str:
+    """The anatomical letter (R, L, A, P, S or I) that growing indices of a numpy axis lead to."""
+    name = volume.axis_name(axis)
+    positive, negative = _LETTERS[name]
+    return positive if volume.affine[_WORLD[name], 2 - axis] > 0 else negative
+
+
+def slice_view(volume: Volume, axis: int) -> SliceView:
+    """The radiological view of the slices along a numpy axis."""
+    row_name, column_name = _ROWS_AND_COLUMNS[volume.axis_name(axis)]
+    row, column = volume.anatomical_axis(row_name), volume.anatomical_axis(column_name)
+    down = letter_towards(volume, row) in _DOWNWARD
+    right = letter_towards(volume, column) in _RIGHTWARD
+    bottom = next(letter for letter in _LETTERS[row_name] if letter in _DOWNWARD)
+    top = next(letter for letter in _LETTERS[row_name] if letter != bottom)
+    right_letter = next(letter for letter in _LETTERS[column_name] if letter in _RIGHTWARD)
+    left_letter = next(letter for letter in _LETTERS[column_name] if letter != right_letter)
+    return SliceView(
+        (axis, row, column),
+        ("down" if down else "up", "right" if right else "left"),
+        (left_letter, right_letter, top, bottom),
+    )
