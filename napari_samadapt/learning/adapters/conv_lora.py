@@ -40,7 +40,7 @@ def expert_geometry(cells: int, scale: int) -> ExpertGeometry:
     taps = torch.stack(
         [padded[t : t + cells * scale] for t in range(3)]
     )  # row p of tap t is fine row p + t - 1
-    return ExpertGeometry(taps[:, used].float(), down[:, used].float())
+    return ExpertGeometry(taps[:, used], down[:, used])
 
 
 def _interpolation(source: int, target: int) -> Tensor:
