@@ -1,8 +1,8 @@
 """A DICOM file or folder becomes a volume only if its slices are one: same grid, evenly spaced, none missing.
 
 The positions are audited here (pydicom reads them) before any stack is made, because SimpleITK stacks
-whatever it is given. The pixels come from SimpleITK, and with them its one rule: values are rescaled (HU), and
-MONOCHROME1 is inverted, as it is meant to be shown.
+whatever it is given. The pixels come from SimpleITK, and with them its one rule: values are rescaled (HU),
+and MONOCHROME1 is inverted, as it is meant to be shown.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _even_step(positions: NDArray[np.float64], normal: NDArray[np.float64], name
     if steps.max() > 1.5 * usual or (count == 3 and steps.max() > 1.5 * steps.min()):
         first = int(np.argmax(steps))
         raise DicomAuditError(
-            f"{name} has a gap of {steps.max():.3g} mm between slices {first + 1} and {first + 2}; the others "
+            f"{name} has a gap of {steps.max():.3g} mm between slices {first + 1} and {first + 2}; the rest "
             f"are {steps.min():.3g} mm apart, so slices are missing."
         )
     even = np.linspace(along[0], along[-1], count)
