@@ -54,6 +54,12 @@ Device = Annotated[
     str | None,
     typer.Option("--device", metavar="D", help="cpu, cuda or mps; the fastest there is by default."),
 ]
+InputSize = Annotated[
+    int | None,
+    typer.Option(
+        "--input-size", metavar="N", help="Side of SAM's input: 1024, 512 or 256, for all models but mini."
+    ),
+]
 WindowName = Annotated[
     str,
     typer.Option(
@@ -145,6 +151,7 @@ def segment(
         int, typer.Option("--label", metavar="N", min=1, max=65535, help="The id written for the object.")
     ] = 1,
     device: Device = None,
+    input_size: InputSize = None,
     window: WindowName = "auto",
 ) -> None:
     """Segment one object on one slice from points or a box."""
@@ -158,6 +165,7 @@ def segment(
         model=model,
         label=label,
         device=device,
+        input_size=input_size,
         window=window,
         out=out,
     )
@@ -199,6 +207,7 @@ def adapt(
         int | None, typer.Option("--steps", metavar="N", min=1, help="Steps of training instead of seconds.")
     ] = None,
     device: Device = None,
+    input_size: InputSize = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")] = 0,
     save: Annotated[
         Path | None,
@@ -223,6 +232,7 @@ def adapt(
         seconds=seconds,
         steps=steps,
         device=device,
+        input_size=input_size,
         seed=seed,
         window=window,
         out=out,
@@ -245,11 +255,17 @@ def predict(
         ),
     ] = None,
     device: Device = None,
+    window: Annotated[
+        str,
+        typer.Option(
+            "--window", metavar="W", help="adapter: as it was adapted; or one of the names that adapt takes."
+        ),
+    ] = "adapter",
 ) -> None:
     """Segment every slice of IMAGE with a saved adapter."""
     from napari_samadapt import commands
 
-    commands.predict(image, adapter=adapter, model=model, device=device, out=out)
+    commands.predict(image, adapter=adapter, model=model, device=device, window=window, out=out)
 
 
 @app.command()

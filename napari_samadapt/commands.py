@@ -32,6 +32,9 @@ from napari_samadapt.imaging.writing import write_labels
 if TYPE_CHECKING:
     from napari_samadapt.learning.promptable_sam import PromptableSam
 
+AS_ADAPTED = "adapter"
+"""The window of `predict` that follows the adapter's card."""
+
 _DEFAULT_SECONDS = 60.0
 
 
@@ -44,6 +47,7 @@ def segment(
     model: str,
     label: int,
     device: str | None,
+    input_size: int | None,
     window: str,
     out: Path,
 ) -> None:
@@ -58,7 +62,7 @@ def segment(
 
     from napari_samadapt.learning.predict import decode_mask, encode_slice
 
-    sam = load_model(model, device)
+    sam = load_model(model, device, input_size)
     embedding = encode_slice(sam, render_slice(volume, key, grey))
     prediction = decode_mask(sam, embedding, prompts)
 
@@ -80,6 +84,7 @@ def adapt(
     seconds: float | None,
     steps: int | None,
     device: str | None,
+    input_size: int | None,
     seed: int,
     window: str,
     out: Path,
@@ -99,6 +104,7 @@ def adapt(
     check_target(report, ".json", image, labels)
     check_distinct(out, save, report)
 
+    from napari_samadapt.learning.adapter_file import save_adapter
     from napari_samadapt.learning.adapters import AdapterConfig
     from napari_samadapt.learning.fine_tune import FineTuneConfig
     from napari_samadapt.session.batch import adapt_volume, labelled_slices
@@ -109,7 +115,7 @@ def adapt(
     slices = labelled_slices(ids, keys)
     held_out = {key: take_slice(ids, key).astype(np.uint16) for key in held_keys}
     del ids
-    sam = load_model(model, device)
+    sam = load_model(model, device, input_size)
     with progress_bars() as bars:
         adapted = adapt_volume(
             sam,
@@ -124,11 +130,39 @@ def adapt(
             on_slice=lambda done, count: bars.show("Predicting", done, count),
         )
     write_labels(out, adapted.prediction, volume)
+    if save is not None:
+        save_adapter(save, *adapted.as_file(grey, volume.axis_name(keys[0].axis)))
     if report is not None:
         _write_json(report, adapted.report.as_dict())
     episode = adapted.report.episodes[0]
     classes = len(adapted.report.class_ids)
     tell(f"{out}: {classes} labels after {episode.steps} steps in {episode.seconds:.0f} s")
+
+
+def predict(
+    image: Path, *, adapter: Path, model: str | None, device: str | None, window: str, out: Path
+) -> None:
+    """Write the ids that a saved adapter predicts in every slice along the axis it was made for."""
+    volume = _read_image(image)
+    check_label_target(out, image)
+
+    from napari_samadapt.learning.adapter_file import load_adapter, read_adapter
+    from napari_samadapt.session.batch import chosen_names, predict_volume, window_for
+
+    _, card = read_adapter(adapter)
+    grey = window_for(volume, card) if window == AS_ADAPTED else named_window(volume, window)
+    sam = load_model(model or card.model_type, device, card.input_size)
+    semantic, _ = load_adapter(adapter, sam)
+    with progress_bars() as bars:
+        prediction = predict_volume(
+            semantic,
+            volume,
+            volume.anatomical_axis(card.axis),
+            grey,
+            lambda done, count: bars.show("Predicting", done, count),
+        )
+    write_labels(out, prediction, volume, chosen_names(card))
+    tell(f"{out}: {np.count_nonzero(np.unique(prediction))} of {len(card.classes)} labels found")
 
 
 def evaluate(
@@ -151,7 +185,7 @@ def print_json(values: dict[str, Any]) -> None:
     tell(json.dumps(values, indent=2, allow_nan=False))
 
 
-def load_model(name: str, device: str | None) -> "PromptableSam":
+def load_model(name: str, device: str | None, input_size: int | None = None) -> "PromptableSam":
     """The SAM of this name or file on `device` (None: the fastest); missing weights are downloaded.
 
     Raises SamAdaptError for an unknown name, a bad file, or a device that is not here.
@@ -171,7 +205,7 @@ def load_model(name: str, device: str | None) -> "PromptableSam":
         note(f"Downloading the weights of {name}, once, to {checkpoint_path(name).parent}")
         with progress_bars() as bars:
             download(CHECKPOINTS[name], lambda done, total: bars.show(name, done, total))
-    return load_sam(name, device=chosen)
+    return load_sam(name, device=chosen, input_size=input_size)
 
 
 def _read_image(path: Path) -> Volume:

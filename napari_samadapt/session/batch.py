@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from napari_samadapt.imaging.errors import SamAdaptError
-from napari_samadapt.imaging.intensity import Window, render_slice
+from napari_samadapt.imaging.intensity import Window, auto_window, looks_like_ct, render_slice
 from napari_samadapt.imaging.volume import SliceKey, Volume, put_slice, slice_count, take_slice
 from napari_samadapt.learning import adapters
-from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.adapter_file import AdapterCard
+from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.fine_tune import FineTuneConfig, TrainProgress, fine_tune
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.samples import TrainingSample
@@ -161,8 +162,42 @@ class Adapted:
     """An adapted model, what it predicts for the whole volume (z, y, x) uint16, and how it came about."""
 
     model: SemanticSam
+    adapter: AdapterConfig
     prediction: NDArray[np.uint16]
     report: AdaptReport
+
+    def as_file(self, window: Window, axis: str) -> tuple[AdapterState, AdapterCard]:
+        """What `save_adapter` writes; `axis` is axial, coronal or sagittal."""
+        ids, sam = self.model.class_ids, self.model.sam
+        card = AdapterCard(
+            base_sha256=sam.base_sha256,
+            model_type=sam.model_type,
+            input_size=sam.input_size,
+            config=self.adapter,
+            classes={class_id: _plain_name(class_id) for class_id in ids},
+            window=(window.low, window.high),
+            axis=axis,
+            held_out_dice=self.report.episodes[-1].held_out_dice,
+        )
+        return AdapterState(1, self.adapter, ids, adapters.state(self.model)), card
+
+
+def _plain_name(class_id: int) -> str:
+    return f"label {class_id}"
+
+
+def chosen_names(card: AdapterCard) -> Mapping[int, str] | None:
+    """The names of an adapter's classes, or None where nobody gave any and they are only numbers."""
+    named = any(name != _plain_name(class_id) for class_id, name in card.classes.items())
+    return card.classes if named else None
+
+
+def window_for(volume: Volume, card: AdapterCard) -> Window:
+    """The grey values to show an adapter on `volume`: its own in HU, where values mean the same in every CT.
+
+    Elsewhere (MR, photographs) they are chosen for this volume, as they were for the one it learnt from.
+    """
+    return Window(*card.window) if looks_like_ct(volume) else auto_window(volume)
 
 
 def adapt_volume(
@@ -207,4 +242,4 @@ def adapt_volume(
         predict_seconds=perf_counter() - started,
         episodes=(episode,),
     )
-    return Adapted(model, prediction, report)
+    return Adapted(model, adapter, prediction, report)

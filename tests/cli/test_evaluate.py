@@ -20,14 +20,14 @@ def test_json(run, prediction_path, labels_path):
     assert outcome.code == 0
     rows = outcome.json["labels"]
     assert list(rows) == ["3", "7"]
-    assert rows["3"]["dice"] == pytest.approx(2 * 392 / (392 + 400))
-    assert rows["3"]["volume_ml"] == pytest.approx(392 * 1.5 * 1.5 * 4 / 1000)
+    assert rows["3"]["dice"] == pytest.approx(2 * 232 / (232 + 240))
+    assert rows["3"]["volume_ml"] == pytest.approx(232 * 1.5 * 1.5 * 4 / 1000)
     assert rows["7"] == {
         "dice": 1,
         "hd95_mm": 0,
         "assd_mm": 0,
-        "volume_ml": pytest.approx(300 * 9 / 1000),
-        "reference_volume_ml": pytest.approx(300 * 9 / 1000),
+        "volume_ml": pytest.approx(180 * 9 / 1000),
+        "reference_volume_ml": pytest.approx(180 * 9 / 1000),
     }
     assert outcome.json["mean"]["dice"] == pytest.approx((rows["3"]["dice"] + 1) / 2)
 

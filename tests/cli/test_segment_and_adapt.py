@@ -17,25 +17,25 @@ def test_segment_writes_one_slice_on_the_image_grid(run, tmp_path, image_path, b
     mask = load(out)
     assert mask.shape == SHAPE
     assert set(np.unique(mask)) <= {0, 5}
-    assert not mask[[0, 1, 3, 4]].any()
+    assert not mask[[0, 1]].any()
     np.testing.assert_array_equal(nibabel.load(out).affine, AFFINE)
 
 
 @pytest.fixture
 def adapt_words(image_path, labels_path, base_model):
-    return ("adapt", image_path, labels_path, "--model", base_model, "--device", "cpu", "--steps", 2)
+    return ("adapt", image_path, labels_path, "--model", base_model, "--device", "cpu", "--steps", 1)
 
 
-@pytest.mark.parametrize("method", ["conv-lora", "lora", "decoder-only"])
+@pytest.mark.parametrize("method", ["conv-lora", "decoder-only"])
 def test_adapt_predicts_every_slice_and_reports(run, tmp_path, adapt_words, method):
     out, report = tmp_path / "prediction.nii.gz", tmp_path / "report.json"
-    words = ("--slices", "axial:0,4", "--hold-out", "axial:2", "--method", method)
+    words = ("--slices", "axial:0,2", "--hold-out", "axial:1", "--method", method)
     outcome = run(*adapt_words, *words, "--out", out, "--report", report)
     assert outcome.code == 0, outcome.err
     assert load(out).shape == SHAPE
     assert set(np.unique(load(out))) <= {0, 3, 7}
     told = json.loads(report.read_text())
-    assert told["steps"] == 2
+    assert told["steps"] == 1
     assert told["classes"] == [3, 7]
     assert told["trainable_parameters"] > 1000
     assert all(told["seconds"][part] > 0 for part in ("load", "train", "predict"))
@@ -47,23 +47,37 @@ def test_only_the_named_slices_are_learnt_from(run, tmp_path, adapt_words, label
     """Garbage in every other slice changes nothing."""
     predictions = []
     for garbage in (0, 200):
-        labels[[1, 2, 3]] = garbage
+        labels[1] = garbage
         nibabel.save(nibabel.Nifti1Image(labels.T, AFFINE), labels_path)
         out = tmp_path / f"prediction-{garbage}.nii.gz"
-        assert run(*adapt_words, "--slices", "axial:0,4", "--out", out).code == 0
+        assert run(*adapt_words, "--slices", "axial:0,2", "--method", "decoder-only", "--out", out).code == 0
         predictions.append(load(out))
     np.testing.assert_array_equal(*predictions)
 
 
-def test_slices_of_another_axis(run, tmp_path, adapt_words):
-    out = tmp_path / "prediction.nii.gz"
-    assert run(*adapt_words, "--slices", "coronal:6,8", "--out", out).code == 0
-    assert load(out).shape == SHAPE
-
-
 def test_a_saved_adapter_predicts_the_same(run, tmp_path, adapt_words, image_path, base_model):
     out, adapter, again = tmp_path / "a.nii.gz", tmp_path / "a.safetensors", tmp_path / "again.nii.gz"
-    assert run(*adapt_words, "--slices", "axial:0,4", "--out", out, "--save", adapter).code == 0
+    words = ("--slices", "axial:0,2", "--method", "lora", "--out", out, "--save", adapter)
+    assert run(*adapt_words, *words).code == 0
     outcome = run("predict", image_path, "--adapter", adapter, "--model", base_model, "--out", again)
     assert outcome.code == 0, outcome.err
     np.testing.assert_array_equal(load(again), load(out))
+
+
+def test_an_adapter_of_another_base_is_refused(run, tmp_path, image_path, base_model):
+    """Also where the other base has the same shapes."""
+    import torch
+
+    from napari_samadapt.learning.adapter_file import AdapterCard, save_adapter
+    from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
+
+    config = AdapterConfig("lora")
+    card = AdapterCard("0" * 64, "mini", 256, config, {1: "liver"}, (0, 1), "axial")
+    adapter = save_adapter(
+        tmp_path / "other.safetensors", AdapterState(1, config, (1,), {"a": torch.ones(1)}), card
+    )
+    out = tmp_path / "out.nii.gz"
+    outcome = run("predict", image_path, "--adapter", adapter, "--model", base_model, "--out", out)
+    assert outcome.code == 2
+    assert "mini" in outcome.err
+    assert not out.exists()
