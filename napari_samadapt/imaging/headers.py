@@ -25,6 +25,9 @@ _NRRD_BYTES = {
     "unsigned long long int": 8, "uint64": 8, "uint64_t": 8,
     "float": 4, "double": 8,
 }  # fmt: skip
+_NRRD_PACKING = {
+    "raw": "raw", "gzip": "gzip", "gz": "gzip", "txt": "text", "text": "text", "ascii": "text",
+}  # fmt: skip
 _META_BYTES = {
     "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4,
     "MET_LONG": 4, "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
@@ -38,7 +41,7 @@ class _Stored:
     path: Path
     start: int
     needed: int
-    packing: str  # "raw", "gzip" or "zlib"; "" for one that is not checked
+    packing: str  # "raw", "gzip", "zlib" or "text"
     spatial: bool
 
 
@@ -49,8 +52,7 @@ def check_complete(path: Path, kind: str) -> bool:
     if not stored.path.is_file():
         raise SamAdaptError(f"{path.name} needs its data file {stored.path.name}, which is not beside it.")
     check_budget(stored.needed, path)
-    if stored.packing:
-        _check_voxels(stored, path)
+    _check_voxels(stored, path)
     return stored.spatial
 
 
@@ -58,6 +60,8 @@ def _check_voxels(stored: _Stored, path: Path) -> None:
     size = stored.path.stat().st_size - stored.start
     if stored.packing == "raw":
         found = size
+    elif stored.packing == "text":  # a number of up to 8 bytes takes at least 2 characters
+        found = stored.needed if stored.needed <= 4 * size else size
     else:
         with stored.path.open("rb") as stream:
             stream.seek(stored.start)
@@ -94,7 +98,7 @@ def _nrrd(stream: BinaryIO, path: Path) -> _Stored:
     try:
         sizes = [int(size) for size in fields["sizes"].split()]
         needed = math.prod(sizes) * _NRRD_BYTES[fields["type"].lower()]
-        packing = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(fields["encoding"].lower(), "")
+        packing = _NRRD_PACKING[fields["encoding"].lower()]
         skip = int(fields.get("byte skip", fields.get("byteskip", "0")))
     except (KeyError, ValueError) as error:
         raise SamAdaptError(
@@ -104,8 +108,10 @@ def _nrrd(stream: BinaryIO, path: Path) -> _Stored:
     if detached.upper().startswith("LIST") or "%" in detached:
         raise SamAdaptError(f"{path.name} spreads its voxels over several files: save it as one .nrrd file.")
     data_path, start = (path.parent / detached, 0) if detached else (path, stream.tell())
-    if min(sizes) < 1 or skip or "line skip" in fields:
-        packing = ""
+    if min(sizes) < 1 or skip or {"line skip", "lineskip"} & fields.keys():
+        raise SamAdaptError(
+            f"{path.name} skips part of its voxel data, which is not supported: save it anew."
+        )
     return _Stored(data_path, start, needed, packing, bool({"space", "space dimension"} & fields.keys()))
 
 
@@ -126,8 +132,12 @@ def _meta(stream: BinaryIO, path: Path) -> _Stored:
     local = data_file.upper() == "LOCAL"
     data_path, start = (path, stream.tell()) if local else (path.parent / data_file, 0)
     packing = "zlib" if fields.get("CompressedData", "").lower() == "true" else "raw"
-    if fields.get("BinaryData", "True").lower() != "true" or fields.get("HeaderSize", "0") != "0":
-        packing = ""
+    if fields.get("BinaryData", "True").lower() != "true":
+        packing = "text"
+    if min(sizes) < 1 or fields.get("HeaderSize", "0") != "0":
+        raise SamAdaptError(
+            f"{path.name} has sizes {sizes} or a header size, which is not supported: save it anew."
+        )
     spatial = bool({"Offset", "Position", "Origin", "TransformMatrix"} & fields.keys())
     return _Stored(data_path, start, needed, packing, spatial)
 

@@ -118,7 +118,7 @@ def _layout(header: Any, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any
         )
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError) as error:
         raise SamAdaptError(
             f"{path.name} has an unknown voxel type, code {int(header['datatype'])}."
         ) from error

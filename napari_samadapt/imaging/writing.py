@@ -43,7 +43,7 @@ def write_labels(
     """Write labels (z, y, x) of whole numbers on the grid of `reference` as .nii.gz, .nii, .nrrd or .mha.
 
     The type is the smallest unsigned one that holds the largest id. `names` go into `<stem>.json` beside it
-    as {"labels": {"1": "liver"}}. Returns the path. Raises SamAdaptError and leaves every file as it was when the
+    as {"labels": {"1": "liver"}}. Returns the path. Raises SamAdaptError and leaves every file as it was if the
     grid or the type is another, the target is the source image, or the file cannot be written or read back.
     """
     path = Path(path).expanduser()
