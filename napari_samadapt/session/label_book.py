@@ -47,7 +47,8 @@ class LabelBook:
 
     def displayed(self, key: SliceKey) -> Labels:
         """A copy of what the user sees on a slice: (H, W) ids."""
-        return take_slice(self.annotation, key) + take_slice(self.prediction, key)
+        shown: Labels = take_slice(self.annotation, key) + take_slice(self.prediction, key)
+        return shown
 
     def displayed_volume(self) -> Labels:
         """A copy of what the user sees of the whole volume: (z, y, x) ids."""

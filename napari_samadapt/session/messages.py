@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.volume import SliceKey
-from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
+from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.samples import TrainingSample
 
 Post = Callable[[Callable[[], None]], None]
@@ -108,38 +109,38 @@ class SliceLabels:
     key: SliceKey
     labels: NDArray[np.uint16] = field(repr=False)
     epoch: int
-    adapter_version: int
 
 
 @dataclass(frozen=True)
 class RefreshPlan:
-    """Which slices to predict (or, without an automatic model, to encode ahead) and from where to go outwards."""
+    """Which slices to predict, and where to begin: at `focus`, the slice on screen, and from there outwards.
+
+    Slices next to `focus` that need no prediction are encoded ahead, so that a click on them is answered at once.
+    `count` is the number of slices along their axis; `epoch` grows whenever earlier predictions became outdated.
+    """
 
     epoch: int
     window: Window
     focus: SliceKey
     keys: frozenset[SliceKey]
+    count: int
 
 
 @dataclass(frozen=True, eq=False)
 class Episode:
     """What one episode of learning is made from."""
 
-    samples: Sequence[TrainingSample]
-    held_out: Sequence[TrainingSample]
+    samples: tuple[TrainingSample, ...]
+    held_out: tuple[TrainingSample, ...]
     class_ids: tuple[int, ...]
     config: AdapterConfig
-    seconds: float | None
-    steps: int | None
-    seed: int
-    spare_cores: int
+    policy: LearningPolicy
 
 
 @dataclass(frozen=True, eq=False)
 class EpisodeOutcome:
-    """How an episode ended: the candidate, or None with the reason in plain words ("" when it was dropped)."""
+    """What an episode learned, or None with the reason in plain words ("" where it was dropped on purpose)."""
 
-    candidate: AdapterState | None
+    tensors: Mapping[str, Tensor] | None
     failure: str = ""
-    steps: int = 0
-    seconds: float = 0.0
+    held_out_dice: float | None = None

@@ -1,0 +1,225 @@
+"""Accepted slices in, adapters out: when an episode starts, what it learns from, what becomes of it. Main thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+from psygnal import Signal
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
+from napari_samadapt.learning.fine_tune import TrainProgress
+from napari_samadapt.learning.samples import TrainingSample
+
+from .gate import Gate, Ticket
+from .messages import Episode, EpisodeOutcome, LearningPolicy, Post
+from .predictor import Predictor, in_plain_words
+from .trainer import Trainer
+
+NOTHING_TO_LEARN = (
+    "There is no accepted slice with a label to learn from: accept a slice that shows a structure."
+)
+
+
+@dataclass(frozen=True)
+class SampleSource:
+    """Where the loop gets its material: a sample of an accepted slice (copies), and the ids of the classes."""
+
+    sample: Callable[[SliceKey], TrainingSample]
+    class_ids: Callable[[], tuple[int, ...]]
+
+
+class LearningLoop:
+    """Runs episodes one at a time. What they learn is published to the predict thread with a new version number."""
+
+    state_changed = Signal(str)
+    progress = Signal(TrainProgress)
+    published = Signal()
+    """Another adapter, or none, predicts now."""
+    failed = Signal(str)
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        trainer: Trainer,
+        gate: Gate,
+        post: Post,
+        source: SampleSource,
+        policy: LearningPolicy,
+        config: AdapterConfig,
+    ) -> None:
+        self._predictor, self._trainer, self._gate, self._post = predictor, trainer, gate, post
+        self._source = source
+        self.policy = policy
+        self.config = config
+        self.adapter: AdapterState | None = None
+        self.held_out_dice: float | None = None
+        self._highest_version = 0
+        self._samples: dict[SliceKey, TrainingSample] = {}
+        self._new: set[SliceKey] = set()
+        self._ticket: Ticket | None = None
+        self._paused = False
+
+    @property
+    def state(self) -> str:
+        """ "training", "paused", "idle", or "off" where episodes do not start by themselves."""
+        if self._ticket is not None:
+            return "paused" if self._paused else "training"
+        return "idle" if self.policy.enabled else "off"
+
+    @property
+    def version(self) -> int:
+        """Number of the adapter that predicts; 0 for the plain model."""
+        return self.adapter.version if self.adapter else 0
+
+    # What it learns from.
+
+    def set_accepted(self, keys: frozenset[SliceKey]) -> None:
+        """Learn from these slices; an episode starts when enough of them are new."""
+        for key in self._samples.keys() - keys:
+            del self._samples[key]
+        self._new &= keys
+        for key in sorted(keys - self._samples.keys()):
+            self._samples[key] = self._source.sample(key)
+            self._new.add(key)
+        self._start_if_due()
+
+    def renew_samples(self, keys: frozenset[SliceKey]) -> None:
+        """Make the samples of the slices that are still accepted again: their axis or grey values changed."""
+        self._samples = {key: self._source.sample(key) for key in sorted(keys)}
+        self._new &= keys
+
+    # Episodes.
+
+    def set_policy(self, policy: LearningPolicy) -> None:
+        """When to learn from now on."""
+        self.policy = policy
+        self.state_changed.emit(self.state)
+
+    def start(self) -> None:
+        """Start an episode now, unless one runs; SamAdaptError when there is nothing to learn from."""
+        if self._ticket is not None:
+            return
+        if not self._class_ids():
+            raise SamAdaptError(NOTHING_TO_LEARN)
+        self._begin()
+
+    def pause(self, paused: bool) -> None:
+        """Hold the running episode, or go on with it."""
+        if self._ticket is not None and paused != self._paused:
+            self._paused = paused
+            self._gate.pause(paused)
+            self.state_changed.emit(self.state)
+
+    def stop(self, *, keep: bool) -> None:
+        """End the running episode; with `keep` what it learned is used, else nothing more comes of it."""
+        ticket = self._ticket
+        if ticket is None:
+            return
+        self._new.clear()  # the user wants quiet: the next accept starts the next episode
+        self._gate.end(ticket, keep=keep)
+        if not keep:
+            self._finish()
+
+    def set_method(self, config: AdapterConfig) -> Future[None]:
+        """Forget what was learned, and train this kind of adapter from now on."""
+        self.stop(keep=False)
+        self.config = config
+        return self.forget()
+
+    def forget(self) -> Future[None]:
+        """Go back to the plain model."""
+        self.stop(keep=False)
+        self._use(None)
+        return self._predictor.run(lambda live: live.reset())
+
+    def take_over(self, adapter: AdapterState) -> None:
+        """An adapter that the live model has loaded already predicts from now on."""
+        self.config = adapter.config
+        self._use(adapter)
+
+    def next_version(self) -> int:
+        """A version number that no adapter of this session had before."""
+        self._highest_version += 1
+        return self._highest_version
+
+    def _start_if_due(self) -> None:
+        due = self.policy.enabled and len(self._new) >= self.policy.every_n_slices
+        if due and self._ticket is None and self._class_ids():
+            self._begin()
+
+    def _begin(self) -> None:
+        self._new.clear()
+        episode = self._make_episode()
+        config, seed = episode.config, self.policy.seed + self._highest_version
+        twin = self._predictor.run(lambda live: live.make_twin(episode.class_ids, config, seed))
+        self._gate.pause(False)
+        self._paused = False
+        ticket = self._trainer.start(
+            episode, twin, self._on_progress, lambda outcome: self._on_ended(ticket, episode, outcome)
+        )
+        self._ticket = ticket
+        self.state_changed.emit(self.state)
+
+    def _make_episode(self) -> Episode:
+        samples = tuple(self._samples[key] for key in sorted(self._samples))
+        held_out: tuple[TrainingSample, ...] = ()
+        limit = self.policy.hold_out_from
+        if limit is not None and len(samples) >= max(limit, 2):
+            middle = len(samples) // 2
+            held_out, samples = samples[middle : middle + 1], samples[:middle] + samples[middle + 1 :]
+        return Episode(samples, held_out, self._class_ids(), self.config, self.policy)
+
+    def _class_ids(self) -> tuple[int, ...]:
+        """The classes that the samples show or the adapter knows; none where no sample shows one."""
+        shown = {int(class_id) for sample in self._samples.values() for class_id in np.unique(sample.labels)}
+        existing = set(self._source.class_ids())
+        if not shown & existing:
+            return ()
+        known = set(self.adapter.class_ids) if self.adapter else set()
+        return tuple(sorted((shown | known) & existing))
+
+    def _on_progress(self, progress: TrainProgress) -> None:
+        if self._ticket is not None:
+            self.progress.emit(progress)
+
+    def _on_ended(self, ticket: Ticket, episode: Episode, outcome: EpisodeOutcome) -> None:
+        if ticket is not self._ticket:
+            return
+        if outcome.tensors is None:
+            self._finish()
+            if outcome.failure:
+                self.failed.emit(outcome.failure)
+            self._start_if_due()
+            return
+        adapter = AdapterState(self.next_version(), episode.config, episode.class_ids, outcome.tensors)
+        self.held_out_dice = outcome.held_out_dice
+        self._predictor.run(lambda live: live.publish(adapter)).add_done_callback(
+            lambda done: self._post(lambda: self._on_published(ticket, done))
+        )
+
+    def _on_published(self, ticket: Ticket, done: Future[AdapterState]) -> None:
+        if ticket is not self._ticket or done.cancelled():
+            return
+        self._finish()
+        if (error := done.exception()) is not None:
+            self.failed.emit(in_plain_words("What was learned cannot be used", error))
+        else:
+            self._use(done.result())
+        self._start_if_due()
+
+    def _finish(self) -> None:
+        self._ticket = None
+        self._paused = False
+        self._gate.pause(False)
+        self.state_changed.emit(self.state)
+
+    def _use(self, adapter: AdapterState | None) -> None:
+        self.adapter = adapter
+        if adapter is None:
+            self.held_out_dice = None
+        self.published.emit()

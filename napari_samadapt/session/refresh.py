@@ -1,0 +1,89 @@
+"""Which slices still have to be predicted, and what comes back of them. Main thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from psygnal import Signal
+
+from napari_samadapt.imaging.intensity import Window
+from napari_samadapt.imaging.volume import SliceKey
+
+from .label_book import LabelBook
+from .messages import RefreshPlan, SliceLabels
+from .predictor import Predictor
+
+
+class Refresh:
+    """Keeps the prediction up to date: the slice on screen first, then outwards through the volume.
+
+    Slices that the user touched are left out. Predictions stay in sight until newer ones replace them.
+    """
+
+    predicted = Signal(SliceKey)
+    progress = Signal(int, int)
+
+    def __init__(self, predictor: Predictor, book: LabelBook, window: Window, axis: int) -> None:
+        self._predictor = predictor
+        self._book = book
+        self._window = window
+        self._axis = axis
+        self._epoch = 0
+        self._focus = SliceKey(axis, self._count // 2)
+        self._waiting: set[SliceKey] = set()
+        self._total = 0
+        self._active = False
+        self.known: set[SliceKey] = set()
+        """The slices along the axis that have a prediction."""
+
+    @property
+    def waiting(self) -> int:
+        """Number of slices that are still to come."""
+        return len(self._waiting)
+
+    @property
+    def _count(self) -> int:
+        return int(self._book.annotation.shape[self._axis])
+
+    def begin(self, window: Window, axis: int, *, active: bool) -> None:
+        """Predict everything again; without an automatic model (`active` False) nothing is predicted any more."""
+        if axis != self._axis:
+            self._focus = SliceKey(axis, int(self._book.annotation.shape[axis]) // 2)
+        if not active or axis != self._axis:
+            self._book.clear_predictions()
+            self.known.clear()
+        self._window, self._axis, self._active = window, axis, active
+        self._epoch += 1
+        slices = {SliceKey(axis, index) for index in range(self._count)} if active else set()
+        self._waiting = slices - self._book.marks.keys()
+        self._total = len(self._waiting)
+        self._predictor.refresh(self._plan(self._waiting))
+        if active:
+            self.progress.emit(0, self._total)
+
+    def look_at(self, key: SliceKey) -> None:
+        """Go on from another slice on screen."""
+        if key.axis == self._axis and key != self._focus:
+            self._focus = key
+            self._predictor.look(self._plan(()))
+
+    def again(self, keys: Iterable[SliceKey]) -> None:
+        """Predict slices that were given back to the model."""
+        wanted = {key for key in keys if key.axis == self._axis and key not in self._book.marks}
+        if self._active and wanted:
+            self._total += len(wanted - self._waiting)
+            self._waiting |= wanted
+            self._predictor.look(self._plan(wanted))
+
+    def take(self, result: SliceLabels) -> None:
+        """Show a prediction, unless it is outdated or the slice is the user's by now."""
+        if result.epoch != self._epoch:
+            return
+        self._waiting.discard(result.key)
+        self.known.add(result.key)
+        if self._book.put_prediction(result.key, result.labels):
+            self.predicted.emit(result.key)
+        self.progress.emit(self._total - len(self._waiting), self._total)
+
+    def _plan(self, keys: Iterable[SliceKey]) -> RefreshPlan:
+        return RefreshPlan(self._epoch, self._window, self._focus, frozenset(keys), self._count)

@@ -1,0 +1,152 @@
+"""The train thread: one episode after the other, each on a twin of the live model."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from napari_samadapt.learning import adapters
+from napari_samadapt.learning.fine_tune import FineTuneConfig, TrainProgress, fine_tune
+from napari_samadapt.learning.samples import TrainingSample
+from napari_samadapt.learning.semantic import SemanticSam
+
+from .gate import Gate, Ticket
+from .messages import Episode, EpisodeOutcome, Post
+from .predictor import in_plain_words
+
+PROGRESS_SECONDS = 0.1
+REJECTED = "The update was rejected because its numbers became invalid. Your masks and the model in use are unchanged."
+
+
+class FineTune(Protocol):
+    """The training loop; `learning.fine_tune.fine_tune`, or a stand-in in tests."""
+
+    def __call__(
+        self,
+        model: SemanticSam,
+        samples: Sequence[TrainingSample],
+        config: FineTuneConfig,
+        held_out: Sequence[TrainingSample] = (),
+    ) -> Iterator[TrainProgress]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    episode: Episode
+    twin: Future[SemanticSam]
+    ticket: Ticket
+    progressed: Callable[[TrainProgress], None]
+    ended: Callable[[EpisodeOutcome], None]
+
+
+class Trainer:
+    """Owns the thread that owns the twin. Progress and outcomes are posted to the main thread."""
+
+    def __init__(self, gate: Gate, post: Post, loop: FineTune = fine_tune) -> None:
+        self._gate = gate
+        self._post = post
+        self._loop = loop
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="samadapt-train", daemon=True)
+        self._thread.start()
+
+    def start(
+        self,
+        episode: Episode,
+        twin: Future[SemanticSam],
+        progressed: Callable[[TrainProgress], None],
+        ended: Callable[[EpisodeOutcome], None],
+    ) -> Ticket:
+        """Train the twin when it is there; `ended` is called exactly once, unless the trainer is closed."""
+        ticket = Ticket()
+        self._jobs.put(_Job(episode, twin, ticket, progressed, ended))
+        return ticket
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Let the thread end, and wait for that at most `timeout` seconds. End the running episode before."""
+        self._jobs.put(None)
+        self._thread.join(timeout)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._train(job)
+
+    def _train(self, job: _Job) -> None:
+        progressed, ended = job.progressed, job.ended
+
+        def report(progress: TrainProgress) -> None:
+            self._post(lambda: progressed(progress))
+
+        outcome = run_episode(job.episode, job.twin, lambda: self._gate.wait(job.ticket), report, self._loop)
+        if not job.ticket.kept:
+            outcome = EpisodeOutcome(None)
+        self._post(lambda: ended(outcome))
+
+
+def run_episode(
+    episode: Episode,
+    twin: Future[SemanticSam],
+    may_step: Callable[[], bool],
+    report: Callable[[TrainProgress], None],
+    loop: FineTune = fine_tune,
+) -> EpisodeOutcome:
+    """Train the twin until the episode's limit is reached or `may_step` says no. Runs on the train thread."""
+    try:
+        with spared_cores(episode.policy.spare_cores):
+            model = twin.result()
+            last = _run_steps(loop, model, episode, may_step, report)
+        if last is None:
+            return EpisodeOutcome(None)
+        tensors = adapters.state(model)
+    except CancelledError:
+        return EpisodeOutcome(None)
+    except FloatingPointError:
+        return EpisodeOutcome(None, REJECTED)
+    except Exception as error:  # noqa: BLE001  # told to the user; the thread lives on
+        return EpisodeOutcome(None, in_plain_words("Learning stopped", error))
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        return EpisodeOutcome(None, REJECTED)
+    return EpisodeOutcome(tensors, held_out_dice=last.held_out_dice)
+
+
+def _run_steps(
+    loop: FineTune,
+    model: SemanticSam,
+    episode: Episode,
+    may_step: Callable[[], bool],
+    report: Callable[[TrainProgress], None],
+) -> TrainProgress | None:
+    """The progress after the last step, or None where not one was made. Not every step is reported."""
+    policy = episode.policy
+    config = FineTuneConfig(seconds=policy.seconds, steps=policy.steps, seed=policy.seed)
+    steps = loop(model, episode.samples, config, episode.held_out)
+    last, reported, told = None, None, float("-inf")
+    while may_step() and (progress := next(steps, None)) is not None:
+        last = progress
+        if time.monotonic() - told >= PROGRESS_SECONDS:
+            report(progress)
+            reported, told = progress, time.monotonic()
+    if last is not None and last is not reported:
+        report(last)
+    return last
+
+
+@contextmanager
+def spared_cores(count: int) -> Iterator[None]:
+    """Compute with so many processor cores less than there are, but one at least; ends with what was before."""
+    before = torch.get_num_threads()
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, min(before, allowed - count)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
