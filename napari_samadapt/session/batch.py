@@ -183,7 +183,7 @@ class Adapted:
 
 
 def _plain_name(class_id: int) -> str:
-    return f"label {class_id}"
+    return f"structure {class_id}"
 
 
 def chosen_names(card: AdapterCard) -> Mapping[int, str] | None:
