@@ -45,7 +45,7 @@ class Objects:
 def choose_objects(images: Tensor, labels: Tensor, rng: np.random.Generator) -> Objects:
     """Random connected regions; images with fewer than OBJECTS distinct draws repeat one."""
     kept, masks = [], []
-    smallest = max(12, labels.shape[-1] ** 2 // 2500)
+    smallest = labels.shape[-2] ** 2 // 400
     for index, label_map in enumerate(labels.numpy()):
         ids, areas = np.unique(label_map, return_counts=True)
         usable = ids[(areas >= smallest) & (ids > 0)]

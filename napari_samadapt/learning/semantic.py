@@ -21,7 +21,7 @@ CHANNELS = (16, 32, 64)
 JOINT = 96
 DETAIL_STRIDE = 8
 LARGEST_DETAIL = 512
-"""The detail path runs at the slice's own resolution up to this longest side, in pixels."""
+"""The detail path runs at the slice's own resolution up to half SAM's input size, within 256 and this, in pixels."""
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -80,7 +80,8 @@ class SliceGrid:
 
 def slice_grid(original: tuple[int, int], input_size: int) -> SliceGrid:
     """The sizes for slices of `original` (H, W)."""
-    detail = original if max(original) <= LARGEST_DETAIL else scaled_size(original, LARGEST_DETAIL)
+    largest = min(LARGEST_DETAIL, max(256, input_size // 2))
+    detail = original if max(original) <= largest else scaled_size(original, largest)
     padded = tuple(-(-side // DETAIL_STRIDE) * DETAIL_STRIDE for side in detail)
     return SliceGrid(original, detail, (padded[0], padded[1]), scaled_size(original, input_size))
 

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.learning import adapters
+from napari_samadapt.learning.adapter_file import AdapterCard, load_adapter, read_adapter, save_adapter
+from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
+from napari_samadapt.learning.promptable_sam import PromptableSam
+from napari_samadapt.learning.semantic import SemanticSam, segment_slice
+
+IMAGE = np.random.default_rng(0).random((30, 40), dtype=np.float32)
+
+
+def card_of(sam: PromptableSam, config: AdapterConfig) -> AdapterCard:
+    return AdapterCard(
+        sam.base_sha256, "tiny", 64, config, {2: "liver", 77: "Milz"}, (-160.0, 240.0), "axial", 0.91
+    )
+
+
+def saved(sam: PromptableSam, path: Path, method: str) -> tuple[SemanticSam, AdapterCard]:
+    """A model with random trained values, and its file."""
+    config = AdapterConfig(method, blocks=(1, 2))
+    adapters.insert(sam, config)
+    model = SemanticSam(sam, (2, 77))
+    with torch.no_grad():
+        for parameter in adapters.trainable(model).values():
+            parameter.normal_(std=0.3)
+    card = card_of(sam, config)
+    save_adapter(path, AdapterState(1, config, (2, 77), adapters.state(model)), card)
+    return model, card
+
+
+@pytest.mark.parametrize("method", adapters.METHODS)
+def test_a_saved_adapter_predicts_the_same_bit_by_bit(tiny_sam, tmp_path: Path, method: str) -> None:
+    path = tmp_path / "organs.safetensors"
+    model, card = saved(tiny_sam, path, method)
+    labels, confidence = segment_slice(model, IMAGE)
+    adapters.remove(tiny_sam)
+    again, read = load_adapter(path, tiny_sam)
+    assert read == card
+    for a, b in zip(segment_slice(again, IMAGE), (labels, confidence), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["organs.safetensors"]
+
+
+def test_an_adapter_of_another_base_is_refused_and_nothing_changes(tiny_sam, tmp_path: Path) -> None:
+    path = tmp_path / "organs.safetensors"
+    saved(tiny_sam, path, "lora")
+    adapters.remove(tiny_sam)
+    tiny_sam.base_sha256 = "f" * 64
+    with pytest.raises(SamAdaptError, match=r"made for tiny .* 000000000000"):
+        load_adapter(path, tiny_sam)
+    assert not adapters.adapters_of(tiny_sam)
+
+
+def test_tensors_that_do_not_fit_the_card_are_refused_and_nothing_changes(tiny_sam, tmp_path: Path) -> None:
+    path = tmp_path / "organs.safetensors"
+    saved(tiny_sam, path, "lora")
+    adapters.remove(tiny_sam)
+    tensors, card = read_adapter(path)
+    tensors.pop("decoder.head.bias")
+    save_adapter(path, AdapterState(1, card.config, (2, 77), tensors), card)
+    with pytest.raises(SamAdaptError, match="does not fit"):
+        load_adapter(path, tiny_sam)
+    assert not adapters.adapters_of(tiny_sam)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no adapter"),
+        (b"", "damaged"),
+        (b"\x80\x04K\x01.", "damaged"),
+        (b"\x10\0\0\0\0\0\0\0{}              ", "no card"),
+    ],
+)
+def test_foreign_files_are_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "organs.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SamAdaptError, match=message):
+        read_adapter(path)
+
+
+def test_a_truncated_file_is_refused(tiny_sam, tmp_path: Path) -> None:
+    path = tmp_path / "organs.safetensors"
+    saved(tiny_sam, path, "lora")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(SamAdaptError, match="damaged"):
+        read_adapter(path)
+
+
+def test_a_folder_that_is_missing_is_said(tiny_sam, tmp_path: Path) -> None:
+    with pytest.raises(SamAdaptError, match="not written"):
+        saved(tiny_sam, tmp_path / "nowhere" / "a.safetensors", "lora")

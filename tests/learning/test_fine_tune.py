@@ -1,0 +1,145 @@
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.learning import adapters
+from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.fine_tune import FineTuneConfig, fine_tune, held_out_dice
+from napari_samadapt.learning.promptable_sam import PromptableSam
+from napari_samadapt.learning.samples import TrainingSample, augment, stack_samples
+from napari_samadapt.learning.semantic import SemanticSam, segment_slice
+
+
+def disc_samples(count: int = 3, side: int = 40) -> list[TrainingSample]:
+    """A bright disc (id 7) and a grey square (id 40) on a dark, noisy ground."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for index in range(count):
+        y, x = np.mgrid[:side, :side]
+        labels = np.zeros((side, side), dtype=np.uint16)
+        labels[(y - 14 - index) ** 2 + (x - 13) ** 2 < 64] = 7
+        labels[24:36, 22 + index : 34] = 40
+        image = 0.1 + 0.7 * (labels == 7) + 0.35 * (labels == 40) + 0.03 * rng.standard_normal(labels.shape)
+        samples.append(TrainingSample(SliceKey(0, index), image.clip(0, 1).astype(np.float32), labels))
+    return samples
+
+
+def make_model(sam: PromptableSam, method: str = "conv-lora") -> SemanticSam:
+    torch.manual_seed(0)
+    adapters.insert(sam, AdapterConfig(method))
+    return SemanticSam(sam, (7, 40))
+
+
+@pytest.mark.parametrize("method", adapters.METHODS)
+def test_it_learns_a_disc_and_a_square(tiny_sam, method: str) -> None:
+    model = make_model(tiny_sam, method)
+    *training, unseen = disc_samples(4)
+    before = held_out_dice(model, [unseen])
+    *_, last = fine_tune(model, training, FineTuneConfig(seconds=None, steps=60), [unseen])
+    assert last.step == 60
+    assert last.fraction == 1.0
+    assert last.held_out_dice is not None
+    assert last.held_out_dice > max(0.9, before)
+    labels, _ = segment_slice(model, unseen.image)
+    assert (labels == unseen.labels).mean() > 0.95
+
+
+@pytest.mark.parametrize("method", adapters.METHODS)
+def test_a3_only_adapters_and_the_automatic_decoder_change(tiny_sam, method: str) -> None:
+    model = make_model(tiny_sam, method)
+    frozen = {n: t.clone() for n, t in model.state_dict().items() if n not in adapters.trainable(model)}
+    names = set(adapters.trainable(model))
+    assert all(n.startswith("decoder.") or ".qkv." in n for n in names)
+    assert not any(n.endswith(("qkv.base.weight", "qkv.base.bias")) for n in names)
+    for _ in fine_tune(model, disc_samples(), FineTuneConfig(seconds=None, steps=3)):
+        pass
+    after = model.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in frozen.items())
+
+
+def test_the_same_seed_gives_the_same_weights(tiny_sam) -> None:
+    losses = []
+    for _ in range(2):
+        adapters.remove(tiny_sam)
+        model = make_model(tiny_sam)
+        torch.manual_seed(1)
+        losses.append(
+            [p.loss for p in fine_tune(model, disc_samples(), FineTuneConfig(seconds=None, steps=4))]
+        )
+    assert losses[0] == losses[1]
+
+
+def test_it_can_be_stopped_between_steps_and_is_then_usable(tiny_sam) -> None:
+    model = make_model(tiny_sam)
+    steps = fine_tune(model, disc_samples(), FineTuneConfig(seconds=1000))
+    assert [p.step for p in islice(steps, 2)] == [1, 2]
+    steps.close()
+    assert not model.training
+    segment_slice(model, disc_samples()[0].image)
+
+
+def test_a_time_box_ends_the_episode(tiny_sam) -> None:
+    model = make_model(tiny_sam, "decoder-only")
+    *_, last = fine_tune(model, disc_samples(), FineTuneConfig(seconds=0.001))
+    assert last.step == 1
+
+
+def test_a_loss_that_is_not_finite_is_raised(tiny_sam) -> None:
+    model = make_model(tiny_sam)
+    with torch.no_grad():
+        model.decoder.head.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="nan"):
+        next(fine_tune(model, disc_samples(), FineTuneConfig(steps=1)))
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([], "no accepted slice"),
+        (disc_samples(1) + disc_samples(1, side=32), "differ in size"),
+    ],
+)
+def test_samples_that_cannot_train_are_refused(tiny_sam, samples: list, message: str) -> None:
+    with pytest.raises(SamAdaptError, match=message):
+        next(fine_tune(make_model(tiny_sam), samples, FineTuneConfig(steps=1)))
+
+
+def test_a_fine_tune_needs_a_limit() -> None:
+    with pytest.raises(SamAdaptError, match="limit"):
+        FineTuneConfig(seconds=None, steps=None)
+
+
+def test_samples_become_positions_and_other_ids_background() -> None:
+    data = stack_samples(disc_samples(2), (40,), "cpu")
+    assert data.images.shape == (2, 3, 40, 40)
+    assert data.targets.unique().tolist() == [0, 1]
+    assert int(data.targets[0].sum()) == int((disc_samples()[0].labels == 40).sum())
+
+
+def test_augmentation_moves_image_and_labels_together() -> None:
+    labels = disc_samples(1)[0].labels
+    sample = TrainingSample(SliceKey(0, 0), (labels == 7).astype(np.float32), labels)
+    data = stack_samples([sample] * 8, (7,), "cpu")
+    moved = augment(data, torch.Generator().manual_seed(0))
+    assert not torch.equal(moved.targets[0], moved.targets[1])
+    for image, target in zip(moved.images[:, 0], moved.targets, strict=True):
+        disc, ground = image[target == 1].mean(), image[target == 0].mean()
+        assert disc - ground > 0.5
+
+
+def test_the_twin_trains_without_touching_the_live_model(tiny_sam) -> None:
+    live = make_model(tiny_sam)
+    image = disc_samples()[0].image
+    before = live(torch.from_numpy(image)[None, None].expand(-1, 3, -1, -1))
+    copy = adapters.twin(live)
+    shared = {n: p.data_ptr() for n, p in live.named_parameters() if not p.requires_grad}
+    assert all(dict(copy.named_parameters())[n].data_ptr() == pointer for n, pointer in shared.items())
+    for _ in fine_tune(copy, disc_samples(), FineTuneConfig(seconds=None, steps=3)):
+        during = live(torch.from_numpy(image)[None, None].expand(-1, 3, -1, -1))
+        assert torch.equal(during, before)
+    adapters.load(live, adapters.state(copy))
+    assert not torch.equal(live(torch.from_numpy(image)[None, None].expand(-1, 3, -1, -1)), before)
