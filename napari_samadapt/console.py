@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from napari_samadapt.imaging.metrics import LabelReport
+if TYPE_CHECKING:
+    from napari_samadapt.imaging.metrics import LabelReport
 
 
 class Bars:
@@ -42,7 +44,7 @@ def note(text: str) -> None:
     Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
 
 
-def print_report(report: LabelReport) -> None:
+def print_report(report: "LabelReport") -> None:
     """Print agreement id by id and the means, as a table on stdout."""
     table = Table("label", "Dice", "HD95 mm", "ASSD mm", "volume ml", "reference ml")
     for column in table.columns:

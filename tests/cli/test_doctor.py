@@ -1,5 +1,8 @@
 """`doctor` always ends well, and says what to do about what is missing."""
 
+import subprocess
+import sys
+
 import pytest
 
 from napari_samadapt import doctor, system_libraries
@@ -48,3 +51,14 @@ def test_a_library_that_does_not_load_is_missing(monkeypatch):
 def test_every_package_is_in_the_line():
     packages = tuple(sorted(PACKAGE_OF_LIBRARY.values()))
     assert install_line(packages).endswith(" ".join(packages))
+
+
+@pytest.mark.parametrize("broken", ["torch", "numpy"])
+def test_doctor_survives_every_missing_library(broken):
+    code = (
+        f"import sys; sys.modules[{broken!r}] = None\nfrom napari_samadapt import cli; cli.main(['doctor'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Python" in done.stdout
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,71 @@
+"""Batch adaptation: what is read of the labels, what is refused, and that predictions land on their slices."""
+
+import numpy as np
+import pytest
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.intensity import Window
+from napari_samadapt.imaging.volume import SliceKey, Volume
+from napari_samadapt.learning.fine_tune import FineTuneConfig, TrainProgress
+from napari_samadapt.session import batch
+
+VOLUME = Volume(np.arange(60.0).reshape(3, 4, 5), np.eye(4))
+WINDOW = Window(0.0, 59.0)
+
+
+def test_labelled_slices_are_copies_of_the_named_ones():
+    labels = np.zeros((3, 4, 5), np.uint8)
+    labels[1] = 7
+    slices = batch.labelled_slices(labels, [SliceKey(0, 1), SliceKey(0, 2)])
+    labels[:] = 9
+    assert [np.unique(values).tolist() for values in slices.values()] == [[7], [0]]
+
+
+@pytest.mark.parametrize(
+    ("highest", "words"), [(0, "no label in slices 0, 2 of axis 0"), (70000, "70000 is too large")]
+)
+def test_slices_that_cannot_be_learnt_from(highest, words):
+    labels = np.zeros((3, 4, 5), np.uint32)
+    labels[0, 0, 0] = highest
+    labels[1] = 5
+    with pytest.raises(SamAdaptError, match=words):
+        batch.labelled_slices(labels, [SliceKey(0, 0), SliceKey(0, 2)])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_predictions_land_on_their_slices(monkeypatch, axis):
+    """A stand-in model that gives each pixel the rank of its grey value."""
+    monkeypatch.setattr(
+        batch, "segment_slice", lambda model, image: (np.rint(image * 59).astype(np.uint16), image)
+    )
+    seen = []
+    predicted = batch.predict_volume(
+        None, VOLUME, axis, WINDOW, lambda done, count: seen.append((done, count))
+    )
+    np.testing.assert_array_equal(predicted, np.arange(60).reshape(3, 4, 5))
+    assert seen[-1] == (VOLUME.shape[axis], VOLUME.shape[axis])
+
+
+def test_an_episode_tells_each_step_and_sums_them_up(monkeypatch):
+    steps = [TrainProgress(1, 0.1, 0.5, 2.0, ()), TrainProgress(2, 0.2, 1.0, 1.0, (), 0.8)]
+    monkeypatch.setattr(batch, "fine_tune", lambda *arguments: iter(steps))
+    seen = []
+    episode = batch.run_episode(None, (), FineTuneConfig(steps=2), seen.append)
+    assert seen == steps
+    assert episode == batch.EpisodeReport(steps=2, seconds=0.2, loss=1.0, held_out_dice=0.8)
+
+
+@pytest.mark.parametrize("config", [FineTuneConfig(seconds=0.0), FineTuneConfig(seconds=None, steps=-1)])
+def test_an_episode_needs_some_time(config):
+    with pytest.raises(SamAdaptError, match="above 0"):
+        batch.run_episode(None, (), config)
+
+
+def test_a_loss_that_is_no_number_is_told_plainly(monkeypatch):
+    def fail(*arguments):
+        raise FloatingPointError("the loss became nan")
+        yield
+
+    monkeypatch.setattr(batch, "fine_tune", fail)
+    with pytest.raises(SamAdaptError, match="the loss became nan"):
+        batch.run_episode(None, (), FineTuneConfig())
