@@ -205,11 +205,11 @@ class LearningLoop:
     def _on_published(self, ticket: Ticket, done: Future[AdapterState]) -> None:
         if ticket is not self._ticket or done.cancelled():
             return
-        self._finish()
         if (error := done.exception()) is not None:
             self.failed.emit(in_plain_words("What was learned cannot be used", error))
         else:
             self._use(done.result())
+        self._finish()
         self._start_if_due()
 
     def _finish(self) -> None:

@@ -108,6 +108,11 @@ class Session(Labelling):
         """Number of the adapter that predicts now; 0 for the plain model. No number is used twice."""
         return self._learning.version
 
+    @property
+    def refreshing(self) -> bool:
+        """True while slices wait for the prediction of the adapter in use."""
+        return self._refresh.waiting > 0
+
     def slice_state(self, key: SliceKey) -> str:
         """ "accepted", "edited", "predicted" or "empty"."""
         state = super().slice_state(key)
