@@ -114,11 +114,13 @@ def place_frames(
     positions = np.array([frame.position for frame in placed], np.float64)  # (N, 3) LPS mm
     order = np.argsort(positions @ normal, kind="stable")
     placed, positions = [placed[index] for index in order], positions[order]
-    step = _even_step(positions, normal, name) if len(placed) > 1 else placed[0].thickness or 1.0
+    start, step = 0.0, placed[0].thickness or 1.0
+    if len(placed) > 1:
+        start, step = _even_steps(positions, normal, name)
 
     lps = np.eye(4)
     lps[:3, :3] = np.stack([across * spacing[1], down * spacing[0], normal * step], axis=1)
-    lps[:3, 3] = positions[0]
+    lps[:3, 3] = positions[0] + start * normal
     return placed, LPS_TO_RAS @ lps, ()
 
 
@@ -164,9 +166,14 @@ def _common_directions(
     return across, down / np.linalg.norm(down)
 
 
-def _even_step(positions: NDArray[np.float64], normal: NDArray[np.float64], name: str) -> float:
-    """The distance in mm from slice to slice; DicomAuditError unless they are even and straight."""
-    along = positions @ normal
+def _even_steps(
+    positions: NDArray[np.float64], normal: NDArray[np.float64], name: str
+) -> tuple[float, float]:
+    """Where an even stack starts, in mm from the first slice, and its slice distance in mm.
+
+    Raises DicomAuditError unless the slices (N, 3) are even and straight.
+    """
+    along = (positions - positions[0]) @ normal
     steps = np.diff(along)
     usual, count = float(np.median(steps)), len(along)
     if steps.min() < _SAME_MM:
@@ -183,21 +190,28 @@ def _even_step(positions: NDArray[np.float64], normal: NDArray[np.float64], name
             f"{name} has a gap of {steps.max():.3g} mm between slices {first + 1} and {first + 2}; the rest "
             f"are {steps.min():.3g} mm apart, so slices are missing."
         )
-    even = np.linspace(along[0], along[-1], count)
-    if np.abs(along - even).max() > allowed:
+    start, step = _line_through(along)
+    if np.abs(along - (start + step * np.arange(count))).max() > allowed:
         raise DicomAuditError(
             f"The slices in {name} are unevenly spaced, {steps.min():.3g} to {steps.max():.3g} mm apart: "
             "resample them to an even distance first."
         )
-    sideways = positions - positions[0] - np.outer(along - along[0], normal)
+    sideways = positions - positions[0] - np.outer(along, normal)
     shift = float(np.linalg.norm(sideways, axis=1).max())
     if shift > allowed:
-        tilt = np.degrees(np.arctan2(shift, along[-1] - along[0]))
+        tilt = np.degrees(np.arctan2(shift, along[-1]))
         raise DicomAuditError(
             f"The slices in {name} are shifted sideways by {shift:.3g} mm (gantry tilt of {tilt:.3g}°): "
             "resample them onto a straight grid first."
         )
-    return float((along[-1] - along[0]) / (count - 1))
+    return start, step
+
+
+def _line_through(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Start and step of the even sequence nearest to `values`, by least squares."""
+    number = np.arange(len(values)) - (len(values) - 1) / 2
+    step = float(number @ values / (number @ number))
+    return float(values.mean() + number[0] * step), step
 
 
 def _read_pixels(files: Sequence[DicomFile], frames: Sequence[Frame]) -> NDArray[Any]:

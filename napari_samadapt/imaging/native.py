@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .errors import SamAdaptError
 from .volume import Source, Volume
 
+_CHILD = Path(__file__).with_name("native_child.py")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -35,7 +36,7 @@ def read_isolated(paths: Sequence[Path]) -> list[NDArray[Any]]:
     Raises SamAdaptError where a file is damaged, also if it crashes the reader.
     """
     request = json.dumps([str(path.resolve()) for path in paths]).encode()
-    command = [sys.executable, "-P", str(Path(__file__).with_name("native_child.py"))]
+    command = [sys.executable, "-P", str(_CHILD)]
     flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
     done = subprocess.run(command, input=request, capture_output=True, creationflags=flags, check=False)
     arrays, start = [], 0

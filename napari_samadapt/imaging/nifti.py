@@ -263,7 +263,8 @@ def _stated(header: Any, name: str) -> NDArray[np.float64] | None:
         affine = np.asarray(header.get_sform() if name == "sform" else header.get_qform(), np.float64)
     except (HeaderDataError, ValueError):  # a quaternion longer than 1
         return None
-    usable = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12
+    size = np.prod(np.linalg.norm(affine[:3, :3], axis=0))
+    usable = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-3 * size
     return affine if usable else None
 
 

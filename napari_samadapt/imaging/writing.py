@@ -43,12 +43,13 @@ def write_labels(
     """Write labels (z, y, x) of whole numbers on the grid of `reference` as .nii.gz, .nii, .nrrd or .mha.
 
     The type is the smallest unsigned one that holds the largest id. `names` go into `<stem>.json` beside it
-    as {"labels": {"1": "liver"}}. Returns the path. Raises SamAdaptError and leaves every file as it was if the
-    grid or the type is another, the target is the source image, or the file cannot be written or read back.
+    as {"labels": {"1": "liver"}}. Returns the path. Raises SamAdaptError, with every file as it was, for another
+    grid or type, a target that is the source image, and a file that cannot be written or does not read back.
     """
     path = Path(path).expanduser()
     labels = _checked(labels, reference)
-    _check_target(path, reference)
+    with _plain_reason(path):  # a name that is too long already fails when it is looked at
+        _check_target(path, reference)
     names_path = path.with_name(path.name[: -len(suffix_of(path))] + ".json")
     if names is not None:
         _check_names_target(names_path)
