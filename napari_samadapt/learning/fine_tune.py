@@ -18,6 +18,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 
 from . import adapters
 from .losses import cross_entropy_and_dice
+from .prompted import prompted_loss
 from .samples import SampleTensors, TrainingSample, augment, change_appearance, stack_samples
 from .semantic import SemanticSam
 
@@ -80,12 +81,11 @@ def fine_tune(
         model.train()
         if step % config.encoder_every == 0:
             batch = augment(data.draw(config.batch_size, rng), rng)
-            logits, features = _forward(model, batch.images, None)
-            pool.add(batch, features)
+            losses = _encoder_losses(model, batch, pool, rng)
         else:
             batch, features = pool.draw(config.batch_size, rng)
-            logits, _ = _forward(model, batch.images, features)
-        loss, parts = _update(model, logits, batch.targets, optimizer)
+            losses = _automatic_losses(model, batch, features)
+        loss, parts = _update(losses, optimizer)
         model.eval()
         step += 1
         seconds = time.perf_counter() - started
@@ -136,11 +136,29 @@ def held_out_dice(model: SemanticSam, samples: Sequence[TrainingSample]) -> floa
     return sum(scores) / len(scores) if scores else 1.0
 
 
-def _forward(model: SemanticSam, images: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Logits (B, K + 1, H, W) and the embeddings they came from."""
+Losses = dict[str, Tensor]
+
+
+def _automatic_losses(model: SemanticSam, batch: SampleTensors, features: Tensor) -> Losses:
     with autocast(model.sam.device):
-        embedded = model.embed(images) if features is None else features
-        return model.decode(images, embedded), embedded
+        logits = model.decode(batch.images, features)
+    entropy, dice = cross_entropy_and_dice(logits, batch.targets)
+    return {"entropy": entropy, "dice": dice}
+
+
+def _encoder_losses(
+    model: SemanticSam, batch: SampleTensors, pool: EmbeddingPool, rng: torch.Generator
+) -> Losses:
+    """Encode the batch, fill the pool, and train adapters for the automatic and the prompted use alike."""
+    with autocast(model.sam.device):
+        features, fine = model.embed(batch.images)
+    pool.add(batch, features)
+    losses = _automatic_losses(model, batch, features)
+    if features.requires_grad:
+        with autocast(model.sam.device):
+            losses["prompted"] = prompted_loss(model.sam, features, fine, batch.targets, rng)
+        losses["balance"] = BALANCE_WEIGHT * adapters.pop_balance_loss(model.sam)
+    return losses
 
 
 def _optimizer(model: SemanticSam, config: FineTuneConfig) -> torch.optim.Optimizer:
@@ -158,12 +176,8 @@ def _set_rates(optimizer: torch.optim.Optimizer, fraction: float, step: int) -> 
         group["lr"] = group["rate"] * shape
 
 
-def _update(
-    model: SemanticSam, logits: Tensor, targets: Tensor, optimizer: torch.optim.Optimizer
-) -> tuple[float, Parts]:
-    entropy, dice = cross_entropy_and_dice(logits, targets)
-    balance = BALANCE_WEIGHT * adapters.pop_balance_loss(model.sam)
-    loss = entropy + dice + balance
+def _update(losses: Losses, optimizer: torch.optim.Optimizer) -> tuple[float, Parts]:
+    loss = torch.stack(list(losses.values())).sum()
     value = loss.item()
     if not math.isfinite(value):
         raise FloatingPointError(f"the loss became {value}")
@@ -171,7 +185,7 @@ def _update(
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
     optimizer.step()
-    return value, (("entropy", entropy.item()), ("dice", dice.item()), ("balance", balance.item()))
+    return value, tuple((name, part.item()) for name, part in losses.items())
 
 
 def _fraction(config: FineTuneConfig, step: int, seconds: float) -> float:

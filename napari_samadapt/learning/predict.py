@@ -80,15 +80,21 @@ def decode_mask(sam: PromptableSam, embedding: ImageEmbedding, prompts: Prompts)
     if prompts.empty:
         raise SamAdaptError("There is no prompt: click on the structure or draw a box around it.")
     prompts.check_inside(embedding.original_size)
-    points, box = _prompt_tensors(sam, embedding, prompts)
-    mask_input = _mask_tensor(sam, embedding, prompts)
-    sparse, dense = sam.prompt_encoder(points, box, mask_input)
-    single_click = box is None and mask_input is None and len(prompts.point_coords) == 1
-    logits, scores = sam.decode(embedding.features, embedding.fine, sparse, dense, multimask=single_click)
+    single_click = prompts.box is None and prompts.mask_input is None and len(prompts.point_coords) == 1
+    logits, scores = prompted_logits(sam, embedding, prompts, multimask=single_click)
     best = int(scores[0].argmax())
     low_res = logits[:, best : best + 1].float()  # (1, 1, h, w)
     full = logits_on_slice(low_res, sam.input_size, embedding)
     return MaskPrediction((full[0, 0] > 0).cpu().numpy(), float(scores[0, best]), low_res[0, 0].cpu().numpy())
+
+
+def prompted_logits(
+    sam: PromptableSam, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool
+) -> tuple[Tensor, Tensor]:
+    """Low-resolution logits (1, 1 or 3, h, w) and predicted IoU (1, 1 or 3); gradients flow where they are on."""
+    points, box = _prompt_tensors(sam, embedding, prompts)
+    sparse, dense = sam.prompt_encoder(points, box, _mask_tensor(sam, embedding, prompts))
+    return sam.decode(embedding.features, embedding.fine, sparse, dense, multimask=multimask)
 
 
 def logits_on_slice(logits: Tensor, input_size: int, embedding: ImageEmbedding) -> Tensor:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .predict import image_tensor, resize
-from .promptable_sam import PromptableSam, scaled_size
+from .promptable_sam import Fine, PromptableSam, scaled_size
 
 CHANNELS = (16, 32, 64)
 """Channels of the detail path at strides 1, 2 and 4."""
@@ -98,13 +98,12 @@ class SemanticSam(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] to logits (B, K + 1, H, W)."""
-        return self.decode(images, self.embed(images))
+        return self.decode(images, self.embed(images)[0])
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to SAM's embeddings (B, C, h, w) of the padded square."""
+    def embed(self, images: Tensor) -> tuple[Tensor, Fine]:
+        """Images (B, 3, H, W) in [0, 1] to SAM's embeddings (B, C, h, w) of the padded square, and finer features."""
         size = scaled_size((int(images.shape[2]), int(images.shape[3])), self.sam.input_size)
-        features, _ = self.sam.encode(self.sam.normalise(resize(images, size)))
-        return features
+        return self.sam.encode(self.sam.normalise(resize(images, size)))
 
     def decode(self, images: Tensor, features: Tensor) -> Tensor:
         """As `forward`, with the embeddings (B, C, h, w) already computed."""

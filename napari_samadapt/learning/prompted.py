@@ -1,0 +1,64 @@
+"""Simulated prompts: what keeps clicks and boxes working while adapters change the embeddings.
+
+Each slice of a batch is prompted for one of its classes by a jittered box or a click, and SAM's own mask decoder,
+frozen, answers. The adapters learn from the error.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_samadapt.imaging.prompts import Prompts, box_of, click_in_error
+
+from .predict import ImageEmbedding, logits_on_slice, prompted_logits
+from .promptable_sam import Fine, PromptableSam, scaled_size
+
+SMALLEST = 10
+"""Regions with fewer pixels are not asked for."""
+
+
+def prompted_loss(
+    sam: PromptableSam, features: Tensor, fine: Fine, targets: Tensor, rng: torch.Generator
+) -> Tensor:
+    """Cross-entropy plus Dice of prompted masks, averaged over the slices (B, H, W) that show a class; else 0."""
+    original = (int(targets.shape[1]), int(targets.shape[2]))
+    size = scaled_size(original, sam.input_size)
+    numbers = np.random.default_rng(int(torch.randint(2**31, (1,), generator=rng)))
+    losses = []
+    for index, target in enumerate(targets):
+        region = _random_region(target.cpu().numpy(), numbers)
+        if region is None:
+            continue
+        one = slice(index, index + 1)
+        embedding = ImageEmbedding(features[one], tuple(f[one] for f in fine), size, original)
+        prompts = simulated_prompts(region, numbers)
+        low_res, _ = prompted_logits(sam, embedding, prompts, multimask=False)
+        logits = logits_on_slice(low_res, sam.input_size, embedding)[0, 0].float()
+        losses.append(_mask_loss(logits, torch.from_numpy(region).to(logits)))
+    return torch.stack(losses).mean() if losses else features.new_zeros(())
+
+
+def simulated_prompts(region: NDArray[np.bool_], numbers: np.random.Generator) -> Prompts:
+    """A box jittered by up to a tenth of its size, or one click inside, for a region (H, W)."""
+    if numbers.random() < 0.5:
+        low_high = np.asarray(box_of(region), dtype=np.float32)
+        side = np.tile(low_high[2:] - low_high[:2], 2)
+        jittered = low_high + numbers.uniform(-0.1, 0.1, 4) * side
+        height, width = region.shape
+        return Prompts(box=jittered.clip(-0.5, np.tile([width - 0.5, height - 0.5], 2)))
+    xy, label = click_in_error(np.zeros_like(region), region, numbers)
+    return Prompts(point_coords=np.array([xy]), point_labels=np.array([label]))
+
+
+def _random_region(target: NDArray[np.int64], numbers: np.random.Generator) -> NDArray[np.bool_] | None:
+    positions, counts = np.unique(target, return_counts=True)
+    usable = positions[(positions > 0) & (counts >= SMALLEST)]
+    return target == numbers.choice(usable) if len(usable) else None
+
+
+def _mask_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    p = logits.sigmoid()
+    dice = 1 - (2 * (p * truth).sum() + 1) / (p.sum() + truth.sum() + 1)
+    return F.binary_cross_entropy_with_logits(logits, truth) + dice
