@@ -18,6 +18,7 @@ from .canvas_tools import CanvasTools
 from .connections import Connections
 from .contributions import sample_path, volume_name
 from .file_acts import FileActs, volume_of
+from .kept_work import KeptWork
 from .layers import VolumeLayers
 from .panels.classes import ClassesPanel
 from .panels.export import ExportPanel
@@ -62,12 +63,14 @@ class Dock(QWidget):
         self._lay_out()
         self.session: Session | None = None
         self.layers: VolumeLayers | None = None
+        self.tools: CanvasTools | None = None
         self._parts: list[Any] = []
         self._sam: Any = None
         self._model_name = "mini"
         self._loading = False
         self._waiting: tuple[Volume, Image | None] | None = None
-        self._files = FileActs(self, self._background)
+        self.files = FileActs(self, self._background)
+        self._kept: KeptWork | None = None
         self._connections = Connections()
         self._connect()
         self._show_ready(False)
@@ -78,18 +81,19 @@ class Dock(QWidget):
 
     def open_path(self, path: Path) -> None:
         """Read a volume in the background, then work on it."""
-        if self._files.may_leave(self.session):
+        if self.files.may_leave(self.session):
             self.panels.learning.set_status(f"Reading {path.name}…")
-            self._files.read(path, self.open_volume, self._show_idle)
+            self.files.read(path, self.open_volume, self._show_idle)
 
     def open_volume(self, volume: Volume, image: Image | None = None) -> None:
         """Work on a volume; `image` is its layer where there is one already.
 
         Waits for the model if need be.
         """
-        if not self._files.may_leave(self.session):
+        if not self.files.may_leave(self.session):
             return
         self.close_session()
+        self._kept = None
         self._waiting = (volume, image)
         if self._sam is None and not self._loading:
             self.load_model(self._model_name)
@@ -97,7 +101,7 @@ class Dock(QWidget):
 
     def choose_model(self, name: str) -> None:
         """Change the model at the user's wish; the masks stay, what was learned with the other model ends."""
-        if self._files.may_download(name):
+        if self.files.may_download(name):
             self.load_model(name)
         else:
             self.panels.volume.set_model(self._model_name)
@@ -118,7 +122,7 @@ class Dock(QWidget):
             self._model_name = name
             self._on_model_loaded(sam)
 
-        self._files.load_model(name, done, failed, self._show_model_progress)
+        self.files.load_model(name, done, failed, self._show_model_progress)
 
     def close_session(self) -> None:
         """End the session: its threads stop, its layers leave the viewer. The image stays."""
@@ -130,7 +134,7 @@ class Dock(QWidget):
             self.session = None
         if self.layers is not None:
             self.layers.remove()
-            self.layers = None
+            self.layers = self.tools = None
         self._show_ready(False)
 
     def shut_down(self) -> None:
@@ -170,14 +174,14 @@ class Dock(QWidget):
 
     def _connect(self) -> None:
         add, volume, export = self._connections.add, self.panels.volume, self.panels.export
-        add(volume.open_file, notify.reported(lambda: self._files.ask_file(self.open_path)))
-        add(volume.open_folder, notify.reported(lambda: self._files.ask_folder(self.open_path)))
+        add(volume.open_file, notify.reported(lambda: self.files.ask_file(self.open_path)))
+        add(volume.open_folder, notify.reported(lambda: self.files.ask_folder(self.open_path)))
         add(volume.sample, notify.reported(lambda name: self.open_path(sample_path(name))))
         add(volume.model, notify.reported(self.choose_model))
-        add(volume.model_file, notify.reported(lambda: self._files.ask_model(self.choose_model)))
-        add(export.export_masks, notify.reported(lambda: self._files.ask_export(self.session)))
-        add(export.save_adapter, notify.reported(lambda: self._files.ask_save_adapter(self.session)))
-        add(export.load_adapter, notify.reported(lambda: self._files.ask_load_adapter(self.session)))
+        add(volume.model_file, notify.reported(lambda: self.files.ask_model(self.choose_model)))
+        add(export.export_masks, notify.reported(lambda: self.files.ask_export(self.session)))
+        add(export.save_adapter, notify.reported(lambda: self.files.ask_save_adapter(self.session)))
+        add(export.load_adapter, notify.reported(lambda: self.files.ask_load_adapter(self.session)))
         add(self._viewer.layers.events.inserted, notify.reported(self._on_layer_inserted))
         add(self._viewer.layers.events.removed, notify.reported(self._on_layer_removed))
         application = QApplication.instance()
@@ -188,6 +192,7 @@ class Dock(QWidget):
         self.panels.volume.set_model(self._model_name)
         self._sam = sam
         if self.session is not None and self.layers is not None:
+            self._kept = KeptWork.of(self.session)
             self._waiting = (self.session.volume, self.layers.image)
             self.close_session()
         self._start_when_ready()
@@ -205,23 +210,31 @@ class Dock(QWidget):
             None,
             None,
         )  # a session adapts its model: the next one gets a fresh one
-        self._start_session(
-            sam, volume, image if image is not None and image in self._viewer.layers else None
-        )
+        try:
+            self._start_session(
+                sam, volume, image if image is not None and image in self._viewer.layers else None
+            )
+        except Exception:
+            self.close_session()  # half a session would take the user's clicks
+            raise
 
     def _start_session(self, sam: Any, volume: Volume, image: Image | None) -> None:
         from napari_samadapt.session.session import Session
 
-        self.session = Session(volume, sam, post=self._post)
-        session, panels = self.session, self.panels
+        kept, self._kept = self._kept, None
+        session = Session(volume, sam, post=self._post, **(kept.settings if kept else {}))
+        if kept is not None:
+            kept.give_to(session)
+        self.session, panels = session, self.panels
         self.layers = VolumeLayers(
             self._viewer, volume, session.annotation, session.prediction, session.displayed, image
         )
-        tools = CanvasTools(self._viewer, self.layers, session.axis)
+        self.tools = CanvasTools(self._viewer, self.layers, session.axis)
         self._show_volume(volume)
-        view = SessionView(self._viewer, session, self.layers, tools, panels)
-        acts = UserActs(self._viewer, session, self.layers, tools, panels, view)
-        self._parts = [tools, view, acts]
+        view = SessionView(self._viewer, session, self.layers, self.tools, panels)
+        acts = UserActs(self._viewer, session, self.layers, self.tools, panels, view, self._post)
+        self._parts = [self.tools, view, acts]
+        session.labels_changed.connect(self.files.note_change)
         for note in volume.source.notes:
             notify.tell(note)
 

@@ -102,6 +102,10 @@ class FileActs:
             failed,
         )
 
+    def note_change(self, _keys: object = None) -> None:
+        """The masks changed since they were written last."""
+        self.unsaved = True
+
     def may_leave(self, session: Session | None) -> bool:
         """Ask before masks that were not exported are closed; True to go on."""
         if session is None or not self.unsaved:

@@ -9,6 +9,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 
+from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey, slice_count
 
 from . import notify
@@ -20,7 +21,7 @@ from .panels.export import ExportPanel
 from .panels.learning import LearningPanel
 from .panels.prompts import PromptsPanel
 from .panels.slice_actions import SlicePanel
-from .panels.volume import VolumePanel
+from .panels.volume import CUSTOM_WINDOW, VolumePanel
 from .status import LearningFacts, learning_status
 from .view import slice_view
 
@@ -73,7 +74,8 @@ class SessionView:
         self._progress: TrainProgress | None = None
         self._dice: float | None = None
         self._refreshed = (0, 0)
-        self._camera_before = viewer.camera.orientation
+        self.window_name = ""  # what the user chose last; shown when the session has it
+        self._camera_before = viewer.scene.camera.orientation
         self._connections = Connections()
         self._connect()
         self.show_axis()
@@ -86,7 +88,7 @@ class SessionView:
     def close(self) -> None:
         """Stop showing; the camera looks as before."""
         self._connections.close()
-        self._viewer.camera.orientation = self._camera_before
+        self._viewer.scene.camera.orientation = self._camera_before
         for name in EDGES:
             self._viewer.canvas.overlays.pop(name, None)
 
@@ -97,7 +99,7 @@ class SessionView:
         seen = slice_view(volume, axis)
         extra = self._viewer.dims.ndim - 3
         self._viewer.dims.order = (*range(extra), *(place + extra for place in seen.order))
-        self._viewer.camera.orientation2d = seen.orientation
+        self._viewer.scene.camera.orientation2d = seen.orientation
         middle = [(size - 1) // 2 for size in volume.shape]
         world = self._layers.world_position(middle)
         for place, part in enumerate(world):
@@ -140,6 +142,7 @@ class SessionView:
         add(session.classes_changed, self._on_classes_changed)
         add(session.prompts_changed, self._on_prompts_changed)
         add(session.refresh_progress, self._on_refresh_progress)
+        add(session.window_changed, self._on_window_changed)
         add(session.failed, notify.warn)
         add(self._viewer.dims.events.current_step, self._on_slice_on_screen_changed)
         add(self._panels.slice.strip.chosen, self.go_to)
@@ -189,6 +192,12 @@ class SessionView:
     def _on_prompts_changed(self, _key: SliceKey) -> None:
         self._layers.show_prompts(self._session.prompts)
         self._show_undo()
+
+    def _on_window_changed(self, window: Window) -> None:
+        if not self._session.volume.is_color:
+            self._layers.image.contrast_limits = (window.low, window.high)
+        self._panels.volume.set_window(self.window_name or CUSTOM_WINDOW)
+        self.window_name = ""
 
     def _on_refresh_progress(self, done: int, total: int) -> None:
         self._refreshed = (done, total)

@@ -34,34 +34,35 @@ class Stroke:
         return Stroke((z, y, x), self.before[keep], self.after[keep])
 
 
-def stroke_of(atoms: Iterable[Any], labels: NDArray[Any]) -> Stroke:
-    """Join the atoms of one stroke: each voxel once, its first old value, and its value in `labels` (z, y,
-    x) now.
+def stroke_of(atoms: Iterable[Any], shape: Sequence[int]) -> Stroke:
+    """Join the atoms of one stroke on labels of `shape` (z, y, x): each voxel once, its first old and last new value.
+
+    Told from the atoms alone: where one edit is not part of a stroke (a finished polygon), napari sends the event
+    before it writes the voxels.
     """
-    flat_parts, old_parts = [], []
-    for atom in atoms:
-        indices, old = _atom_voxels(atom, labels.shape)
-        flat_parts.append(np.ravel_multi_index(indices, labels.shape))
-        old_parts.append(old)
-    flat = np.concatenate(flat_parts) if flat_parts else np.zeros(0, np.intp)
-    old = np.concatenate(old_parts) if old_parts else np.zeros(0, labels.dtype)
-    flat, first = np.unique(flat, return_index=True)  # return_index is the first occurrence: the oldest value
-    before = old[first].astype(labels.dtype)
-    z, y, x = np.unravel_index(flat, labels.shape)
-    after = labels[z, y, x]
-    changed = before != after
-    return Stroke((z, y, x), before, after).where(changed)
+    parts = [_atom_voxels(atom, shape) for atom in atoms]
+    if not parts:
+        nothing = np.zeros(0, np.intp)
+        return Stroke((nothing, nothing, nothing), nothing, nothing)
+    flat = np.concatenate([np.ravel_multi_index(indices, tuple(shape)) for indices, _, _ in parts])
+    old = np.concatenate([old for _, old, _ in parts])
+    new = np.concatenate([new for _, _, new in parts])
+    voxels, first = np.unique(flat, return_index=True)
+    last = len(flat) - 1 - np.unique(flat[::-1], return_index=True)[1]
+    z, y, x = np.unravel_index(voxels, tuple(shape))
+    before, after = old[first], new[last]
+    return Stroke((z, y, x), before, after).where(before != after)
 
 
-def _atom_voxels(atom: Any, shape: Sequence[int]) -> tuple[Indices, NDArray[Any]]:
-    """The voxels of one atom, three (N,) arrays, and their old values (N,)."""
-    if isinstance(atom, tuple):
-        indices, old, _ = atom
+def _atom_voxels(atom: Any, shape: Sequence[int]) -> tuple[Indices, NDArray[Any], NDArray[Any]]:
+    """The voxels of one atom, three (N,) arrays, their old values (N,) and their new ones (N,)."""
+    if not hasattr(atom, "slice_key"):
+        indices, old, new = atom
         z, y, x = (np.asarray(axis, np.intp).ravel() for axis in indices)
-        return (z, y, x), np.broadcast_to(old, z.shape)
+        return (z, y, x), np.broadcast_to(old, z.shape), np.broadcast_to(new, z.shape)
     starts = [part.indices(size)[0] for part, size in zip(atom.slice_key, shape, strict=True)]
     sizes = [len(range(*part.indices(size))) for part, size in zip(atom.slice_key, shape, strict=True)]
     mask = np.ones(sizes, bool) if atom.mask is None else np.asarray(atom.mask)
     z, y, x = (local + start for local, start in zip(np.nonzero(mask), starts, strict=True))
-    old = np.asarray(atom.old_values)
-    return (z, y, x), old.ravel() if atom.mask is None else old
+    old = np.asarray(atom.old_values).ravel()
+    return (z, y, x), old, np.full(old.shape, atom.new_value, old.dtype)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
+from superqt.utils import qdebounced
 
 from napari_samadapt.imaging.intensity import Window, named_window
 from napari_samadapt.imaging.prompts import Prompts
@@ -25,6 +26,8 @@ from .strokes import Stroke, stroke_of
 if TYPE_CHECKING:
     from napari_samadapt.session.session import Session
 
+_SETTLED_MS = 250  # while the contrast is dragged, SAM is not asked again for every step
+
 
 class UserActs:
     """Listens to the user for one session. Every act goes through `notify.reported`, so that an error is
@@ -39,6 +42,7 @@ class UserActs:
         tools: CanvasTools,
         panels: Panels,
         view: SessionView,
+        post: Callable[[Callable[[], None]], None],
     ) -> None:
         self._viewer = viewer
         self._session = session
@@ -46,7 +50,9 @@ class UserActs:
         self._tools = tools
         self._panels = panels
         self._view = view
+        self._post = post
         self._positive = True
+        self._contrast_settled = qdebounced(notify.reported(self._on_contrast_changed), timeout=_SETTLED_MS)
         self._connections = Connections()
         self._connect_panels()
         self._connect_canvas()
@@ -59,6 +65,7 @@ class UserActs:
 
     def close(self) -> None:
         """Stop listening."""
+        self._contrast_settled.cancel()
         self._connections.close()
         self._keys.close()
 
@@ -66,7 +73,7 @@ class UserActs:
         session, panels = self._session, self._panels
         acts: list[tuple[Any, Callable[..., object]]] = [
             (panels.volume.axis, lambda name: self.show_axis(session.volume.axis_from(name))),
-            (panels.volume.window, self.set_named_window),
+            (panels.volume.window_preset, self.set_named_window),
             (panels.classes.added, lambda: session.add_class(self._new_name())),
             (panels.classes.removed, session.remove_class),
             (panels.classes.selected, self.select_class),
@@ -102,7 +109,7 @@ class UserActs:
         add(annotation.events.paint, notify.reported(self._on_painted))
         add(annotation.events.selected_label, notify.reported(self._on_label_selected))
         add(self._viewer.dims.events.order, notify.reported(self._on_order_changed))
-        add(self._layers.image.events.contrast_limits, notify.reported(self._on_contrast_changed))
+        add(self._layers.image.events.contrast_limits, self._contrast_settled)
 
     def _key_actions(self) -> dict[str, Callable[[], object]]:
         return {
@@ -174,7 +181,13 @@ class UserActs:
         self._session.begin_edit(self._tools.slice_on_screen())
 
     def _on_painted(self, event: Any) -> None:
-        stroke = stroke_of(event.value, self._session.annotation)
+        stroke = stroke_of(event.value, self._session.annotation.shape)
+        if np.array_equal(self._session.annotation[stroke.indices], stroke.after):
+            self._record(stroke)
+        else:  # napari writes a finished polygon only after it has told
+            self._post(lambda: self._record(stroke))
+
+    def _record(self, stroke: Stroke) -> None:
         locked = [shown.id for shown in self._session.classes if shown.locked]
         if locked:
             stroke = self._put_back(stroke, np.isin(stroke.before, locked))
@@ -233,16 +246,16 @@ class UserActs:
         """Use a preset window, for the eye and for SAM."""
         if name == CUSTOM_WINDOW:
             return
-        window = named_window(self._session.volume, name)
-        self._session.set_window(window)
-        self._layers.image.contrast_limits = (window.low, window.high)
+        self._view.window_name = name
+        self._session.set_window(named_window(self._session.volume, name))
 
-    def _on_contrast_changed(self, _event: Any) -> None:
+    def _on_contrast_changed(self) -> None:
+        """The user drags napari's contrast: what is seen is what SAM gets, once it stands still."""
         low, high = (float(limit) for limit in self._layers.image.contrast_limits)
         window = self._session.window
         if not self._session.volume.is_color and (low, high) != (window.low, window.high):
+            self._view.window_name = CUSTOM_WINDOW
             self._session.set_window(Window(low, high))
-            self._panels.volume.set_window(CUSTOM_WINDOW)
 
     def _on_order_changed(self, _event: Any) -> None:
         """The user rolled napari's axes: follow."""

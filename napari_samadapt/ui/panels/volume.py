@@ -26,7 +26,7 @@ CUSTOM_WINDOW = "as on the canvas"
 class VolumePanel(QWidget):
     """Emits what the user chose; `set_*` shows a state and emits nothing.
 
-    `open_file`, `open_folder`, `sample(name)`, `axis(name)`, `window(name)`, `model(name or path)`,
+    `open_file`, `open_folder`, `sample(name)`, `axis(name)`, `window_preset(name)`, `model(name or path)`,
     `model_file()`.
     """
 
@@ -34,7 +34,7 @@ class VolumePanel(QWidget):
     open_folder = Signal()
     sample = Signal(str)
     axis = Signal(str)
-    window = Signal(str)
+    window_preset = Signal(str)
     model = Signal(str)
     model_file = Signal()
 
@@ -141,7 +141,7 @@ class VolumePanel(QWidget):
         layout.addLayout(line)
 
     def _on_window_activated(self, index: int) -> None:
-        self.window.emit(self._windows.itemText(index))
+        self.window_preset.emit(self._windows.itemText(index))
 
     def _on_model_activated(self, index: int) -> None:
         chosen = str(self._models.itemData(index))

@@ -1,0 +1,252 @@
+"""A Session without torch and threads, small volumes, and a dock on a viewer model: no window is needed."""
+
+import os
+import sys
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from types import ModuleType, SimpleNamespace
+
+if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from psygnal import Signal
+
+from napari_samadapt.imaging.intensity import auto_window
+from napari_samadapt.imaging.volume import Source, Volume, put_slice, take_slice
+from napari_samadapt.ui import file_acts
+from napari_samadapt.ui.canvas_tools import CanvasTools
+from napari_samadapt.ui.layers import VolumeLayers
+
+COLORS = ((0.9, 0.62, 0.0), (0.34, 0.71, 0.91), (0.0, 0.62, 0.45))
+
+
+@dataclass(frozen=True)
+class FakeClass:
+    id: int
+    name: str
+    color: tuple
+    locked: bool = False
+
+
+@dataclass(frozen=True)
+class FakePolicy:
+    seconds: float | None = 30.0
+    enabled: bool = True
+
+
+def recorded(name):
+    """A method that does nothing but remember its call."""
+
+    def act(self, *args):
+        self.calls.append((name, *args))
+
+    return act
+
+
+class FakeSession:
+    """A point gives a square of radius 1, a box itself; `calls` holds the names of the acts that nothing simulates."""
+
+    drafted = Signal(object)
+    labels_changed = Signal(object)
+    predicted = Signal(object)
+    progress = Signal(object)
+    learning_changed = Signal(str)
+    adapter_changed = Signal(int)
+    classes_changed = Signal()
+    prompts_changed = Signal(object)
+    failed = Signal(str)
+    window_changed = Signal(object)
+    refresh_progress = Signal(int, int)
+
+    def __init__(self, volume, sam=None, *, post=None, **settings):
+        self.volume = volume
+        self.axis = volume.default_axis
+        self.window = auto_window(volume)
+        self.annotation = np.zeros(volume.shape, np.uint16)
+        self.prediction = np.zeros(volume.shape, np.uint16)
+        self.classes = (FakeClass(1, "class 1", COLORS[0]),)
+        self.active_class = 1
+        self.accepted = self.edited = frozenset()
+        self.prompts = {}
+        self.policy = FakePolicy()
+        self.config = SimpleNamespace(method="conv-lora")
+        self.learning_state = "idle"
+        self.adapter_version = 0
+        self.can_undo = self.can_redo = None
+        self.calls = []
+
+    def called(self, name):
+        return [call[1:] for call in self.calls if call[0] == name]
+
+    def slice_state(self, key):
+        if key in self.accepted:
+            return "accepted"
+        if key in self.edited:
+            return "edited"
+        return "predicted" if take_slice(self.prediction, key).any() else "empty"
+
+    def displayed(self):
+        return self.annotation + self.prediction
+
+    def add_class(self, name):
+        number = max(shown.id for shown in self.classes) + 1
+        self.classes = (*self.classes, FakeClass(number, name, COLORS[(number - 1) % 3]))
+        self.active_class = number
+        self.classes_changed.emit()
+
+    def select_class(self, class_id):
+        self.active_class = class_id
+        self.classes_changed.emit()
+
+    def rename_class(self, class_id, name):
+        self._change(class_id, name=name)
+
+    def set_locked(self, class_id, locked):
+        self._change(class_id, locked=locked)
+
+    def remove_class(self, class_id):
+        self.classes = tuple(shown for shown in self.classes if shown.id != class_id)
+        self.active_class = self.classes[0].id
+        self.classes_changed.emit()
+
+    def _change(self, class_id, **changes):
+        self.classes = tuple(
+            replace(shown, **changes) if shown.id == class_id else shown for shown in self.classes
+        )
+        self.classes_changed.emit()
+
+    def set_axis(self, axis):
+        self.axis = axis
+
+    def set_window(self, window):
+        self.window = window
+        self.window_changed.emit(window)
+
+    def set_policy(self, policy):
+        self.policy = policy
+
+    def set_prompts(self, key, prompts):
+        self.prompts = {**self.prompts, key: prompts}
+        self.edited |= {key}
+        labels = take_slice(self.annotation, key)
+        for (x, y), sign in zip(prompts.point_coords, prompts.point_labels, strict=True):
+            row, column = round(float(y)), round(float(x))
+            labels[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = (
+                self.active_class if sign else 0
+            )
+        self.can_undo = "mask"
+        self.prompts_changed.emit(key)
+        self.labels_changed.emit((key,))
+
+    def accept(self, key):
+        put_slice(self.annotation, key, take_slice(self.annotation, key) + take_slice(self.prediction, key))
+        take_slice(self.prediction, key)[...] = 0
+        self.accepted |= {key}
+        self.prompts = {other: kept for other, kept in self.prompts.items() if other != key}
+        self.prompts_changed.emit(key)
+        self.labels_changed.emit((key,))
+
+    def keep_draft(self, key):
+        self.calls.append(("keep_draft", key))
+        self.prompts = {other: kept for other, kept in self.prompts.items() if other != key}
+        self.prompts_changed.emit(key)
+
+    def save_adapter(self, path):
+        self.calls.append(("save_adapter", path))
+        return finished(path)
+
+    def apply_adapter(self, path):
+        self.calls.append(("apply_adapter", path))
+        return finished(None)
+
+
+for name in (
+    *("undo", "redo", "reject", "begin_edit", "record_edit", "look_at", "close"),
+    *("start_learning", "pause", "resume", "stop", "reset_adapter", "set_method"),
+):
+    setattr(FakeSession, name, recorded(name))
+
+
+def finished(result):
+    future = Future()
+    future.set_result(result)
+    return future
+
+
+@pytest.fixture
+def fake_session_class():
+    return FakeSession
+
+
+@pytest.fixture
+def volume():
+    """(6, 20, 30) voxels of 4 × 2 × 1 mm, stored x to the left, y to the back, z upwards."""
+    data = np.arange(6 * 20 * 30, dtype=np.int16).reshape(6, 20, 30)
+    return Volume(data, np.diag([-1.0, -2.0, 4.0, 1.0]), Source(format="nifti"))
+
+
+@pytest.fixture
+def session(volume):
+    return FakeSession(volume)
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def layers(viewer, volume, session):
+    return VolumeLayers(viewer, volume, session.annotation, session.prediction, session.displayed)
+
+
+@pytest.fixture
+def tools(viewer, layers):
+    made = CanvasTools(viewer, layers, 0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What the user is told instead of a notification: (kind, text)."""
+    from napari_samadapt.ui import notify
+
+    said = []
+    monkeypatch.setattr(notify, "_napari_info", lambda text: said.append(("hint", text)))
+    monkeypatch.setattr(notify, "_napari_error", lambda text: said.append(("error", text)))
+    return said
+
+
+@pytest.fixture
+def make_dock(qtbot, viewer, monkeypatch, told):
+    """Makes a dock on the viewer model whose sessions are fake; the model is loaded by the time it is returned."""
+    from napari_samadapt.ui.dock import Dock
+
+    module = ModuleType("napari_samadapt.session.session")
+    module.Session = FakeSession
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(file_acts, "_load_model", lambda name, say: SimpleNamespace(name=name))
+    docks = []
+
+    def make():
+        dock = Dock(viewer)
+        qtbot.addWidget(dock)
+        docks.append(dock)
+        return dock
+
+    yield make
+    for dock in docks:
+        dock.shut_down()
+
+
+@pytest.fixture
+def dock(qtbot, make_dock, volume):
+    """A dock that works on the small volume."""
+    made = make_dock()
+    made.open_volume(volume)
+    qtbot.waitUntil(lambda: made.session is not None)
+    return made
