@@ -1,12 +1,13 @@
 """The commands with a window, and what they say or do instead where there is none."""
 
 import importlib.util
+import json
 import os
 import sys
 from importlib import resources
 from pathlib import Path
 
-from napari_samadapt.console import note
+from napari_samadapt.console import note, progress_bars, tell
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.system_libraries import install_line, missing_packages
 
@@ -46,10 +47,47 @@ def open_gui(path: Path | None) -> None:
 
 def run_demo(*, headless: bool, out: Path, seconds: float) -> None:
     """The bundled sample volume in a window; off screen on demand, and where there is no display."""
-    with resources.as_file(resources.files("napari_samadapt.resources") / "sample_ct.nii.gz") as sample:
+    with resources.as_file(resources.files("napari_samadapt.resources")) as folder:
         if headless or not has_display():
-            from napari_samadapt.session.demonstration import demonstrate
-
-            demonstrate(sample, out, seconds)
+            _demonstrate(folder, out, seconds)
         else:
-            open_gui(sample)
+            open_gui(folder / "sample_ct.nii.gz")
+
+
+def _demonstrate(samples: Path, out: Path, seconds: float) -> None:
+    """The whole loop off screen, on the sample CT; prints what came out."""
+    from napari_samadapt.commands import load_model
+    from napari_samadapt.imaging.reading import read_labels, read_volume
+    from napari_samadapt.session.demonstration import demonstrate
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SamAdaptError(f"The folder {out} cannot be made ({error.strerror}). Choose another.") from error
+    volume = read_volume(samples / "sample_ct.nii.gz")
+    reference, _ = read_labels(samples / "sample_ct_labels.nii.gz", volume)
+    texts = json.loads((samples / "sample_ct_labels.json").read_text(encoding="utf-8"))["labels"]
+    names = {int(class_id): name for class_id, name in texts.items()}
+    tell(
+        "A simulated annotator prompts, corrects and accepts 5 slices of the sample volume; then SAM adapts."
+    )
+    with progress_bars() as bars:
+        done = demonstrate(
+            volume,
+            reference,
+            names,
+            load_model("mini", None),
+            out.resolve(),
+            seconds,
+            lambda progress: bars.show("Learning", progress.fraction, 1),
+        )
+    slices = ", ".join(str(key.index) for key in done.annotated)
+    effort = done.effort
+    tell(f"Annotated {volume.axis_name(done.annotated[0].axis)} slices: {slices}")
+    tell(f"Effort: {effort.boxes} boxes, {effort.clicks} clicks, {effort.painted_pixels} painted pixels")
+    tell(f"Learnt in {done.steps} steps. Mean Dice of {len(names)} structures on the other slices:")
+    tell(f"Dice before adaptation, no prompt: {done.dice_before:.3f}")
+    tell(f"Dice before adaptation, {done.boxes} boxes: {done.boxed_dice:.3f}")
+    tell(f"Dice after adaptation, no prompt: {done.dice_after:.3f}")
+    tell(f"Adapter: {done.adapter}")
+    tell(f"Mask: {done.mask}")
