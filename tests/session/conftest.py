@@ -1,0 +1,63 @@
+"""A tiny SAM, a small volume, and a session on an event queue that is always closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from napari_samadapt.imaging.intensity import Window
+from napari_samadapt.imaging.volume import Volume
+from napari_samadapt.learning.promptable_sam import PromptableSam
+from napari_samadapt.learning.sam import VitShape, build_vit
+from napari_samadapt.session.headless import EventQueue
+from napari_samadapt.session.messages import LearningPolicy
+from napari_samadapt.session.session import Session
+
+SHAPE = (6, 24, 20)
+
+
+@pytest.fixture
+def sam() -> PromptableSam:
+    """A complete SAM of 64 pixels with random weights."""
+    torch.manual_seed(0)
+    shape = VitShape(width=32, depth=2, heads=4, global_blocks=(1,), window=2, decoder_width=32, patch=16)
+    sam = build_vit(shape, 64, "tiny")
+    sam.base_sha256 = "0" * 64
+    return sam.requires_grad_(False)
+
+
+@pytest.fixture
+def volume() -> Volume:
+    """A bright block on noise."""
+    data = np.random.default_rng(0).normal(0.2, 0.05, SHAPE)
+    data[:, 6:16, 5:14] += 0.6
+    return Volume(data.astype(np.float32), np.eye(4))
+
+
+@pytest.fixture
+def queue() -> EventQueue:
+    return EventQueue()
+
+
+@pytest.fixture
+def make_session(sam, volume, queue) -> Iterator[Callable[..., Session]]:
+    """Sessions with three classes and, unless told otherwise, short episodes that start by hand."""
+    opened: list[Session] = []
+
+    def make(**changes) -> Session:
+        settings = {
+            "post": queue,
+            "axis": 0,
+            "window": Window(0.0, 1.0),
+            "classes": {1: "liver", 2: "spleen", 5: "kidney"},
+            "policy": LearningPolicy(seconds=None, steps=2, enabled=False),
+        }
+        opened.append(Session(volume, sam, **settings | changes))
+        return opened[-1]
+
+    yield make
+    for session in opened:
+        session.close()
