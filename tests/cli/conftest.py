@@ -80,15 +80,20 @@ def load(path: Path) -> np.ndarray:
     return np.asarray(nibabel.load(path).dataobj).T
 
 
-@pytest.fixture(scope="session")
-def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with the shapes of mini and random weights."""
-    import safetensors.torch
+@pytest.fixture
+def base_model(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a base model that is a complete SAM of 64 pixels with random weights: quick, no download."""
     import torch
 
-    from napari_samadapt.learning.mini import INPUT_SIZE, build_mini
+    from napari_samadapt.learning import sam
 
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("models") / "random.safetensors"
-    safetensors.torch.save_file(dict(build_mini(INPUT_SIZE).state_dict()), path)
-    return path
+    shape = sam.VitShape(width=32, depth=2, heads=4, global_blocks=(1,), window=2, decoder_width=32, patch=16)
+
+    def load_tiny(name: str, *, device: str, input_size: int | None) -> sam.PromptableSam:
+        torch.manual_seed(0)
+        tiny = sam.build_vit(shape, 64, "tiny")
+        tiny.base_sha256 = "0" * 64
+        return tiny.requires_grad_(False).to(device)
+
+    monkeypatch.setattr(sam, "load_sam", load_tiny)
+    return "tiny"

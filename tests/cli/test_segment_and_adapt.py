@@ -1,4 +1,4 @@
-"""`segment`, `adapt` and `predict` end to end on small files, with a base model of random weights."""
+"""`segment`, `adapt` and `predict` end to end on small files, with a tiny base model."""
 
 import json
 
@@ -26,7 +26,7 @@ def adapt_words(image_path, labels_path, base_model):
     return ("adapt", image_path, labels_path, "--model", base_model, "--device", "cpu", "--steps", 1)
 
 
-@pytest.mark.parametrize("method", ["conv-lora", "decoder-only"])
+@pytest.mark.parametrize("method", ["conv-lora", "lora", "decoder-only"])
 def test_adapt_predicts_every_slice_and_reports(run, tmp_path, adapt_words, method):
     out, report = tmp_path / "prediction.nii.gz", tmp_path / "report.json"
     words = ("--slices", "axial:0,2", "--hold-out", "axial:1", "--method", method)
@@ -55,6 +55,12 @@ def test_only_the_named_slices_are_learnt_from(run, tmp_path, adapt_words, label
     np.testing.assert_array_equal(*predictions)
 
 
+def test_slices_of_another_axis(run, tmp_path, adapt_words):
+    out = tmp_path / "prediction.nii.gz"
+    assert run(*adapt_words, "--slices", "coronal:6,8", "--out", out).code == 0
+    assert load(out).shape == SHAPE
+
+
 def test_a_saved_adapter_predicts_the_same(run, tmp_path, adapt_words, image_path, base_model):
     out, adapter, again = tmp_path / "a.nii.gz", tmp_path / "a.safetensors", tmp_path / "again.nii.gz"
     words = ("--slices", "axial:0,2", "--method", "lora", "--out", out, "--save", adapter)
@@ -72,7 +78,7 @@ def test_an_adapter_of_another_base_is_refused(run, tmp_path, image_path, base_m
     from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 
     config = AdapterConfig("lora")
-    card = AdapterCard("0" * 64, "mini", 256, config, {1: "liver"}, (0, 1), "axial")
+    card = AdapterCard("1" * 64, "mini", 256, config, {1: "liver"}, (0, 1), "axial")
     adapter = save_adapter(
         tmp_path / "other.safetensors", AdapterState(1, config, (1,), {"a": torch.ones(1)}), card
     )
