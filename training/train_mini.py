@@ -1,8 +1,8 @@
 """Train `mini` on generated images.
 
-    python -m training.train_mini --hours 3 --out resources/mini.safetensors
+    python -m training.train_mini --steps 20000 --out resources/mini.safetensors
 
-Most of the time goes to 128-pixel images, the last third to 256. Prompts are made as users give them: a jittered box
+Most steps use 128-pixel images, the last ones 256. Prompts are made as users give them: a jittered box
 or a click anywhere inside, then corrective clicks in the largest error with the previous mask as prompt. The loss is
 SAM's: focal and Dice, the best of three masks for one click, and the squared error of the predicted IoU. A checkpoint
 of averaged weights is written every few minutes; the same command goes on from `--state` after an interruption.
@@ -31,7 +31,7 @@ OBJECTS = 4
 """Objects of an image: the first half is prompted by a box, the second by a click."""
 
 SIZES = ((128, 16, 0.6), (256, 5, 1.0))
-"""(pixels, images in a batch, the fraction of the time at which this size ends)."""
+"""(pixels, images in a batch, the fraction of the steps at which this size ends)."""
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,8 @@ def batch_loss(
 class Training:
     """The weights being trained, their average, and the clock of a run."""
 
-    def __init__(self, hours: float, out: Path, state: Path) -> None:
-        self.budget, self.out, self.state = hours * 3600, out, state
+    def __init__(self, steps: int, out: Path, state: Path) -> None:
+        self.budget, self.out, self.state = steps, out, state
         self.size = SIZES[0][0]
         self.sam = build_mini(self.size)
         self.average = copy.deepcopy(self.sam)
@@ -251,23 +251,23 @@ class Training:
         part.replace(self.state)
 
     def run(self) -> None:
-        """Train until the time is used up."""
+        """Train until the last step."""
         said = saved = self.seconds
         recent: list[Tensor] = []
-        while self.seconds < self.budget:
-            done = self.seconds / self.budget
+        while self.step < self.budget:
+            done = self.step / self.budget
             size, count, _ = next(s for s in SIZES if done < s[2])
             self._resize(size)
             started = time.perf_counter()
             recent += self._train_batch(size, count, done)
-            self.seconds += min(time.perf_counter() - started, 30.0)
+            self.seconds += time.perf_counter() - started
             if self.seconds - said > 60:
                 said = self.seconds
                 mean = torch.stack(recent).mean(0)
                 recent.clear()
                 where = f"{self.seconds:.0f} s, step {self.step}, {size} px"
                 print(f"{where}: loss {mean[0]:.3f}, IoU box {mean[1]:.3f}, click {mean[2]:.3f}", flush=True)
-            if self.seconds - saved > 300:
+            if self.seconds - saved > 180:
                 saved = self.seconds
                 self.save()
         self.save()
@@ -316,11 +316,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--hours", type=float, default=3.0)
+    parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--out", type=Path, default=Path("resources/mini.safetensors"))
     parser.add_argument("--state", type=Path, default=Path("mini-training.pt"))
     options = parser.parse_args()
-    Training(options.hours, options.out, options.state).run()
+    Training(options.steps, options.out, options.state).run()
 
 
 if __name__ == "__main__":
