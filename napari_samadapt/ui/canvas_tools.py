@@ -130,12 +130,11 @@ class CanvasTools:
             return
         event.handled = True  # the camera would pan otherwise
         yield
-        box = (*pixel_of(start, self.axis),) * 2
         while event.type == "mouse_move":
-            box = self._box_to(start, event)
             event.handled = True
-            self._layers.show_boxes({key: box})
+            self._layers.show_boxes({key: self._box_to(start, event)})
             yield
+        box = self._box_to(start, event)
         if min(box[2] - box[0], box[3] - box[1]) >= _SMALLEST_BOX:
             self.boxed.emit(key, box)
         else:

@@ -1,4 +1,4 @@
-"""What napari's menus call: the dock, the reader, the writer of masks and the sample data.
+"""What napari's menus call: the reader, the writer of masks and the sample data.
 
 napari imports this module to open a file or a menu entry, so everything heavy is imported inside the
 functions.
@@ -14,13 +14,10 @@ from typing import TYPE_CHECKING, Any
 from napari_samadapt.imaging.errors import SamAdaptError
 
 if TYPE_CHECKING:
-    import napari
     import numpy as np
     from numpy.typing import NDArray
 
     from napari_samadapt.imaging.volume import Volume
-
-    from .dock import Dock
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 VOLUME_KEY = (
@@ -33,13 +30,6 @@ _SAMPLES = {
     "mr": "sample_mr.nii.gz",
     "ultrasound": "sample_ultrasound.png",
 }
-
-
-def make_dock(napari_viewer: napari.viewer.Viewer) -> Dock:
-    """The dock widget, for Plugins ▸ SAM Adapt and Layers ▸ Segment."""
-    from .dock import Dock
-
-    return Dock(napari_viewer)
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import pyqtgraph
 from qtpy.QtCore import QSize
@@ -35,12 +36,16 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
         self._loss_plot = self._make_plot(0, "loss", _LOSS)
         self._dice_plot = self._make_plot(1, "Dice, held out", _DICE)
         self._dice_plot.setYRange(0.0, 1.0, padding=0.02)
+        self._raw_curve = self._loss_plot.plot(pen=pyqtgraph.mkPen(_LOSS + "60", width=1))
         self._loss_curve = self._loss_plot.plot(pen=pyqtgraph.mkPen(_LOSS, width=2))
         self._dice_curve = self._dice_plot.plot(
             pen=pyqtgraph.mkPen(_DICE, width=2), symbol="o", symbolSize=5, symbolBrush=_DICE, symbolPen=None
         )
         self.draw_now()
-        self.setToolTip("Left: training loss. Right: Dice on accepted slices that were held out of training.")
+        self.setToolTip(
+            "Left: training loss (thin), smoothed (thick). "
+            "Right: Dice on accepted slices that were held out of training."
+        )
 
     @property
     def points(self) -> tuple[tuple[int, float], ...]:
@@ -76,7 +81,8 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
         for plot, shown in ((self._loss_plot, self._losses), (self._dice_plot, self._dices)):
             for side in ("left", "bottom"):
                 plot.getAxis(side).setStyle(showValues=bool(shown))
-        self._loss_curve.setData(self._steps, self._losses)
+        self._raw_curve.setData(self._steps, self._losses)
+        self._loss_curve.setData(self._steps, smoothed(self._losses))
         self._dice_curve.setData(self._dice_steps, self._dices)
 
     def clear_curves(self) -> None:
@@ -107,3 +113,13 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
         plot.getAxis("bottom").setHeight(16)
         plot.showGrid(y=True, alpha=0.2)
         return plot
+
+
+def smoothed(values: Sequence[float], memory: float = 0.9) -> list[float]:
+    """The exponential moving average of `values`, without the pull of its start."""
+    total = weight = 0.0
+    means = []
+    for value in values:
+        total, weight = memory * total + value, memory * weight + 1.0
+        means.append(total / weight)
+    return means

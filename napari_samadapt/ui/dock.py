@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QCloseEvent
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QCloseEvent, QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_samadapt.imaging.volume import AXIS_NAMES, Volume, slice_count
@@ -51,10 +51,11 @@ _STYLE = "QPushButton { padding: 3px 4px; min-width: 0; }"
 class Dock(QWidget):
     """Everything of this plugin that is not on the canvas. One Session at a time; `close_session` ends it."""
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("samadapt-dock")
-        self._viewer = viewer
+        # napari hands out a proxy whose layers are proxies too; ours are told apart by identity.
+        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._post = MainThreadPoster(self)
         self._background = Background(self._post)
         self.panels = Panels(
@@ -143,6 +144,17 @@ class Dock(QWidget):
         self.close_session()
         self._post.close()
         self._background.close()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.window().installEventFilter(self)  # Qt installs a filter once, however often it is asked to
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask before napari's window is closed over masks that were not exported."""
+        if event.type() == QEvent.Type.Close and not self.files.may_leave(self.session):
+            event.ignore()
+            return True
+        return super().eventFilter(watched, event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.shut_down()

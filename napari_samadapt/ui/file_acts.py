@@ -98,7 +98,7 @@ class FileActs:
 
         self._background.run(
             lambda: _write(path, labels, volume, names),
-            lambda written: notify.tell(f"Exported {written.name}, with the class names beside it."),
+            lambda written: notify.tell(f"Exported {written.name}"),
             failed,
         )
 

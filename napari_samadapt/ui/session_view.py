@@ -40,6 +40,10 @@ EDGES = {
 """Canvas overlays with the anatomical letters, and where they stand."""
 
 
+_CORRECT = "Add points where the mask is wrong, or correct it with the brush; then accept."
+_NOTHING_FOUND = "SAM finds nothing there. Try a box around the structure, or paint it."
+
+
 @dataclass(frozen=True)
 class Panels:
     """The panels of the dock."""
@@ -149,9 +153,8 @@ class SessionView:
         add(self._layers.prediction.events.visible, self._on_prediction_visible_changed)
 
     def _on_drafted(self, draft: Draft) -> None:
-        self._panels.prompts.set_hint(
-            "Add points where the mask is wrong, or correct it with the brush; then accept."
-        )
+        found = bool(draft.mask.any())
+        self._panels.prompts.set_hint(_CORRECT if found else _NOTHING_FOUND)
 
     def _on_labels_changed(self, keys: tuple[SliceKey, ...]) -> None:
         self._layers.refresh(self._layers.annotation, self._session.annotation)

@@ -220,9 +220,9 @@ class UserActs:
     def _new_name(self) -> str:
         taken = {shown.name for shown in self._session.classes}
         number = len(taken) + 1
-        while f"class {number}" in taken:
+        while f"structure {number}" in taken:
             number += 1
-        return f"class {number}"
+        return f"structure {number}"
 
     def _on_label_selected(self, _event: Any) -> None:
         """The user chose a label by napari's own means (picker, M, spin box): follow it if it is a class."""

@@ -121,7 +121,7 @@ def test_choosing_a_class_keeps_the_open_mask(dock, viewer):
     key = SliceKey(0, 2)
     dock.session.set_prompts(key, file_acts_prompts())
     dock.panels.classes.added.emit()
-    assert [shown.name for shown in dock.session.classes] == ["class 1", "class 2"]
+    assert [shown.name for shown in dock.session.classes] == ["class 1", "structure 2"]
     dock.panels.classes.selected.emit(1)
     assert dock.session.called("keep_draft") == [(key,)]
     assert viewer.layers["annotation"].selected_label == 1

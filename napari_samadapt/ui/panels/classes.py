@@ -136,4 +136,6 @@ def swatch(color: Sequence[float], size: int = 14) -> QIcon:
     red, green, blue = (float(part) for part in color)
     pixmap = QPixmap(size, size)
     pixmap.fill(QColor.fromRgbF(red, green, blue))
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # Qt would tint it in the chosen row
+    return icon
