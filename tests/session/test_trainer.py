@@ -1,0 +1,165 @@
+"""One episode on a thread: it yields to clicks, stops at once, and survives everything that goes wrong."""
+
+import threading
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+import torch
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.fine_tune import TrainProgress
+from napari_samadapt.learning.samples import TrainingSample
+from napari_samadapt.session.gate import Gate
+from napari_samadapt.session.messages import Episode, LearningPolicy
+from napari_samadapt.session.trainer import REJECTED, Trainer, run_episode, spared_cores
+
+
+def an_episode(steps: int = 3) -> Episode:
+    sample = TrainingSample(SliceKey(0, 0), np.zeros((4, 4), np.float32), np.zeros((4, 4), np.int64))
+    return Episode((sample,), (), (1,), AdapterConfig(), LearningPolicy(seconds=None, steps=steps))
+
+
+def a_twin() -> Future:
+    twin: Future = Future()
+    twin.set_result(torch.nn.Linear(2, 2))
+    return twin
+
+
+def counting(model, samples, config, held_out=()):
+    for step in range(1, config.steps + 1):
+        yield TrainProgress(step, 0.1 * step, step / config.steps, 1.0 / step, ())
+
+
+def raising(error):
+    def loop(model, samples, config, held_out=()):
+        yield TrainProgress(1, 0.1, 0.1, 1.0, ())
+        raise error
+
+    return loop
+
+
+def test_an_episode_ends_with_what_was_learned_and_tells_its_last_step():
+    told = []
+    outcome = run_episode(an_episode(), a_twin(), lambda: True, told.append, counting)
+    assert set(outcome.tensors) == {"weight", "bias"}
+    assert told[-1].step == 3
+
+
+def test_a_stopped_episode_takes_no_further_step():
+    answers = iter([True, True, False])
+    told = []
+    outcome = run_episode(an_episode(100), a_twin(), lambda: next(answers), told.append, counting)
+    assert outcome.tensors is not None, "what was learned up to the stop is usable"
+    assert told[-1].step == 2
+
+
+def test_an_episode_without_a_step_has_nothing_to_offer():
+    outcome = run_episode(an_episode(), a_twin(), lambda: False, print, counting)
+    assert (outcome.tensors, outcome.failure) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FloatingPointError("the loss became nan"), REJECTED),
+        (SamAdaptError("There is no accepted slice."), "There is no accepted slice."),
+        (torch.OutOfMemoryError("8 GiB"), "Learning stopped: the memory is full."),
+        (KeyError("x"), "Learning stopped (KeyError: 'x'). Your masks are kept."),
+    ],
+)
+def test_what_goes_wrong_is_told_in_a_sentence(error, message):
+    outcome = run_episode(an_episode(), a_twin(), lambda: True, lambda _: None, raising(error))
+    assert outcome.tensors is None
+    assert outcome.failure.startswith(message)
+
+
+def test_weights_that_are_not_numbers_are_rejected():
+    twin = a_twin()
+    with torch.no_grad():
+        twin.result().weight[0, 0] = float("nan")
+    outcome = run_episode(an_episode(), twin, lambda: True, lambda _: None, counting)
+    assert (outcome.tensors, outcome.failure) == (None, REJECTED)
+
+
+def test_a_twin_that_could_not_be_made_is_told():
+    twin: Future = Future()
+    twin.set_exception(SamAdaptError("Blocks (9,) do not exist."))
+    assert run_episode(an_episode(), twin, lambda: True, print, counting).failure == "Blocks (9,) do not exist."
+    dropped: Future = Future()
+    dropped.cancel()
+    assert run_episode(an_episode(), dropped, lambda: True, print, counting).failure == ""
+
+
+def test_cores_are_left_to_the_window_while_training_and_given_back():
+    before = torch.get_num_threads()
+    with spared_cores(10_000):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+class Stepper:
+    """A loop whose steps the test lets happen one by one."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+
+    def __call__(self, model, samples, config, held_out=()):
+        for step in range(1, 1000):
+            self.begun.release()
+            assert self.go_on.acquire(timeout=5)
+            yield TrainProgress(step, 0.0, 0.0, 1.0, ())
+
+
+@pytest.fixture
+def gate():
+    return Gate()
+
+
+def run_on_thread(gate, loop, ended):
+    trainer = Trainer(gate, lambda function: function(), loop)
+    ticket = trainer.start(an_episode(), a_twin(), lambda _: None, ended)
+    return trainer, ticket
+
+
+def test_no_step_is_taken_while_a_click_waits(gate):
+    loop, outcomes, done = Stepper(), [], threading.Event()
+    trainer, ticket = run_on_thread(gate, loop, lambda outcome: (outcomes.append(outcome), done.set()))
+    assert loop.begun.acquire(timeout=5)
+    gate.click_came()
+    loop.go_on.release()
+    assert not loop.begun.acquire(timeout=0.1), "a step began while a click waited"
+    gate.click_went()
+    assert loop.begun.acquire(timeout=5)
+    gate.end(ticket, keep=True)
+    loop.go_on.release()
+    assert done.wait(5)
+    assert outcomes[0].tensors is not None
+    trainer.close()
+
+
+def test_a_paused_episode_can_be_ended(gate):
+    loop, outcomes, done = Stepper(), [], threading.Event()
+    trainer, ticket = run_on_thread(gate, loop, lambda outcome: (outcomes.append(outcome), done.set()))
+    assert loop.begun.acquire(timeout=5)
+    gate.pause(True)
+    loop.go_on.release()
+    assert not loop.begun.acquire(timeout=0.1), "a step began while paused"
+    gate.end(ticket, keep=False)
+    assert done.wait(5)
+    assert outcomes[0].tensors is None, "a dropped episode offers nothing"
+    trainer.close()
+    assert not trainer._thread.is_alive()
+
+
+def test_the_thread_lives_on_after_a_failure(gate):
+    outcomes, done = [], threading.Semaphore(0)
+    trainer = Trainer(gate, lambda function: function(), raising(RuntimeError("boom")))
+    for _ in range(2):
+        trainer.start(an_episode(), a_twin(), print, lambda outcome: (outcomes.append(outcome), done.release()))
+        assert done.acquire(timeout=5)
+    assert [outcome.tensors for outcome in outcomes] == [None, None]
+    trainer.close()
