@@ -88,7 +88,7 @@ def labelled_slices(labels: NDArray[Any], keys: Sequence[SliceKey]) -> dict[Slic
     if highest == 0:
         named = ", ".join(str(key.index) for key in keys)
         raise SamAdaptError(
-            f"There is no label in slices {named} of axis {keys[0].axis}: name slices that hold labels."
+            f"There is no label in the named slices ({named} of axis {keys[0].axis}): name slices with labels."
         )
     if highest > _HIGHEST_ID:
         raise SamAdaptError(f"Label id {highest} is too large: ids go from 1 to {_HIGHEST_ID}.")

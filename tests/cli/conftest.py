@@ -51,17 +51,19 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def labels() -> np.ndarray:
-    """(z, y, x): 3 in a block of every slice, 7 in a smaller one."""
+    """(z, y, x): 7 in a block of every slice, 52 in a smaller one; sorted as text, 52 comes first."""
     values = np.zeros(SHAPE, np.uint8)
-    values[:, 4:14, 4:12] = 3
-    values[:, 6:16, 15:21] = 7
+    values[:, 4:14, 4:12] = 7
+    values[:, 6:16, 15:21] = 52
     return values
 
 
 @pytest.fixture
 def image_path(tmp_path: Path, labels: np.ndarray) -> Path:
     noise = np.random.default_rng(0).normal(0, 10, SHAPE)
-    return save(tmp_path / "image.nii.gz", (labels * 40.0 + noise).astype(np.int16))
+    return save(
+        tmp_path / "image.nii.gz", (np.where(labels, 100.0 + labels, 0.0) * 3 + noise).astype(np.int16)
+    )
 
 
 @pytest.fixture

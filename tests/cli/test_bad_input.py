@@ -67,7 +67,7 @@ ADAPT = "adapt {image} {labels} --slices axial:0,1 --steps 1 --device cpu --out 
         (ADAPT.replace("{labels}", "{missing}"), "missing.nii.gz"),
         (ADAPT.replace("{labels}", "{cut}"), "cut.nii.gz"),
         (ADAPT.replace("{labels}", "{shifted}"), "2"),
-        (ADAPT.replace("{labels}", "{empty}"), "no label in slices 0, 1"),
+        (ADAPT.replace("{labels}", "{empty}"), "no label in the named slices (0, 1 of"),
         (ADAPT.replace("axial:0,1", "axial:0,9"), "Slice 9"),
         (ADAPT.replace("axial:0,1", "0,1"), "AXIS:I,J,K"),
         (ADAPT + " --method magic", "magic"),

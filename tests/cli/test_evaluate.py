@@ -8,7 +8,7 @@ from .conftest import AFFINE, save
 
 @pytest.fixture
 def prediction_path(tmp_path, labels):
-    """One row of label 3 is missing in slice 0; label 9 is only here."""
+    """One row of label 7 is missing in slice 0; label 9 is only here."""
     wrong = labels.copy()
     wrong[0, 4] = 0
     wrong[1, 0, 0] = 9
@@ -16,20 +16,20 @@ def prediction_path(tmp_path, labels):
 
 
 def test_json(run, prediction_path, labels_path):
-    outcome = run("evaluate", prediction_path, labels_path, "--labels", "3,7", "--json")
+    outcome = run("evaluate", prediction_path, labels_path, "--labels", "7,52", "--json")
     assert outcome.code == 0
     rows = outcome.json["labels"]
-    assert list(rows) == ["3", "7"]
-    assert rows["3"]["dice"] == pytest.approx(2 * 232 / (232 + 240))
-    assert rows["3"]["volume_ml"] == pytest.approx(232 * 1.5 * 1.5 * 4 / 1000)
-    assert rows["7"] == {
+    assert list(rows) == ["7", "52"]
+    assert rows["7"]["dice"] == pytest.approx(2 * 232 / (232 + 240))
+    assert rows["7"]["volume_ml"] == pytest.approx(232 * 1.5 * 1.5 * 4 / 1000)
+    assert rows["52"] == {
         "dice": 1,
         "hd95_mm": 0,
         "assd_mm": 0,
         "volume_ml": pytest.approx(180 * 9 / 1000),
         "reference_volume_ml": pytest.approx(180 * 9 / 1000),
     }
-    assert outcome.json["mean"]["dice"] == pytest.approx((rows["3"]["dice"] + 1) / 2)
+    assert outcome.json["mean"]["dice"] == pytest.approx((rows["7"]["dice"] + 1) / 2)
 
 
 def test_excluded_slices_count_for_nothing(run, prediction_path, labels_path):

@@ -22,7 +22,8 @@ def test_labelled_slices_are_copies_of_the_named_ones():
 
 
 @pytest.mark.parametrize(
-    ("highest", "words"), [(0, "no label in slices 0, 2 of axis 0"), (70000, "70000 is too large")]
+    ("highest", "words"),
+    [(0, r"no label in the named slices \(0, 2 of axis 0\)"), (70000, "70000 is too large")],
 )
 def test_slices_that_cannot_be_learnt_from(highest, words):
     labels = np.zeros((3, 4, 5), np.uint32)
