@@ -1,6 +1,6 @@
 """Few-shot Dice on real volumes: five labelled slices, every other slice predicted.
 
-    python benchmarks/few_shot.py --data ../shared/data --seconds 120 [--cases ct,mr] [--methods conv-lora,lora,decoder-only]
+    python benchmarks/few_shot.py --data ../shared/data --seconds 120 [--cases ct,mr] [--methods conv-lora,lora]
 
 Runs `napari-samadapt adapt` and `evaluate` as a user would, one process each, and prints a row for each case and
 method: mean Dice of the slices that were not given, steps, trainable parameters, seconds, and the peak memory of
@@ -17,6 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from napari_samadapt.imaging.reading import read_labels
+from napari_samadapt.imaging.writing import write_labels
+
 FOLDER = Path("wasserth+TotalSegmentator/tests/reference_files")
 
 
@@ -32,7 +37,9 @@ class Case:
 
 CASES = {
     "ct": Case("example_ct_sm.nii.gz", "example_seg.nii.gz", (1, 2, 3, 5, 6, 7, 52, 79), "0:5,10,14,19,24"),
-    "mr": Case("example_mr_sm.nii.gz", "example_seg_mr.nii.gz", (5, 6, 46, 47, 19, 1, 2, 15), "0:3,6,10,13,16"),
+    "mr": Case(
+        "example_mr_sm.nii.gz", "example_seg_mr.nii.gz", (5, 6, 46, 47, 19, 1, 2, 15), "0:3,6,10,13,16"
+    ),
 }
 
 
@@ -44,12 +51,9 @@ def run_cli(*arguments: str | Path) -> str:
 
 def keep_labels(source: Path, ids: tuple[int, ...], target: Path) -> None:
     """A copy of a label file that holds only `ids`, as one clinician would have drawn them."""
-    import nibabel
-    import numpy as np
-
-    image = nibabel.load(source)
-    labels = np.rint(np.asanyarray(image.dataobj)).astype(np.uint8)
-    nibabel.save(nibabel.Nifti1Image(np.where(np.isin(labels, ids), labels, 0), image.affine), target)
+    labels, volume = read_labels(source)
+    target.unlink(missing_ok=True)
+    write_labels(target, np.where(np.isin(labels, ids), labels, 0), volume)
 
 
 def peak_memory_gb() -> float:
@@ -78,7 +82,9 @@ def measure(case: Case, data: Path, method: str, options: argparse.Namespace, wo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cases", default="ct,mr")
     parser.add_argument("--methods", default="conv-lora,lora,decoder-only")
