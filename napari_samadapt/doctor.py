@@ -129,8 +129,8 @@ def _weights() -> Iterator[Finding]:
     try:
         load_sam("mini")
         yield Finding("Weights of mini", "bundled")
-    except SamAdaptError as error:
-        yield Finding("Weights of mini", str(error), False, "Install napari-samadapt again.")
+    except (SamAdaptError, *_NOT_LOADED) as error:
+        yield Finding("Weights of mini", _first_line(error), False, "Install napari-samadapt again.")
     for name, checkpoint in CHECKPOINTS.items():
         path = checkpoint_path(name)
         size = f"{checkpoint.size / 1e6:.0f} MB"

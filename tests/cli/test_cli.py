@@ -81,7 +81,7 @@ def test_no_qt_binding_is_said_plainly(monkeypatch):
         window.open_gui(None)
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_nothing_heavy(tmp_path):
     code = (
         "import sys; from napari_samadapt import cli\n"
         "try: cli.main(['--help'])\n"
@@ -89,5 +89,7 @@ def test_help_imports_nothing_heavy():
         "heavy = {'torch', 'napari', 'SimpleITK', 'nibabel', 'numpy', 'scipy'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -54,11 +54,14 @@ def test_every_package_is_in_the_line():
 
 
 @pytest.mark.parametrize("broken", ["torch", "numpy"])
-def test_doctor_survives_every_missing_library(broken):
+def test_doctor_survives_every_missing_library(broken, tmp_path):
     code = (
         f"import sys; sys.modules[{broken!r}] = None\nfrom napari_samadapt import cli; cli.main(['doctor'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    # In a folder without the source, so that `-c` finds what is installed.
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "Python" in done.stdout
     assert "Traceback" not in done.stderr
