@@ -59,7 +59,10 @@ class LearningLoop:
         self.adapter: AdapterState | None = None
         self.held_out_dice: float | None = None
         self._highest_version = 0
-        self._samples: dict[SliceKey, TrainingSample] = {}
+        self._accepted: frozenset[SliceKey] = frozenset()
+        self._samples: dict[
+            SliceKey, TrainingSample
+        ] = {}  # copies; those missing are made when an episode starts
         self._new: set[SliceKey] = set()
         self._ticket: Ticket | None = None
         self._paused = False
@@ -82,16 +85,17 @@ class LearningLoop:
         """Learn from these slices; an episode starts when enough of them are new."""
         for key in self._samples.keys() - keys:
             del self._samples[key]
-        self._new &= keys
-        for key in sorted(keys - self._samples.keys()):
-            self._samples[key] = self._source.sample(key)
-            self._new.add(key)
+        added = keys - self._accepted
+        self._accepted = keys
+        self._samples |= {key: self._source.sample(key) for key in added}
+        self._new = (self._new & keys) | added
         self._start_if_due()
 
     def renew_samples(self, keys: frozenset[SliceKey]) -> None:
-        """Make the samples of the slices that are still accepted again: their axis or grey values changed."""
-        self._samples = {key: self._source.sample(key) for key in sorted(keys)}
+        """The axis or the grey values changed: samples of the slices still accepted are made again when needed."""
+        self._samples.clear()
         self._new &= keys
+        self._accepted = keys
 
     # Episodes.
 
@@ -166,7 +170,7 @@ class LearningLoop:
         self.state_changed.emit(self.state)
 
     def _make_episode(self) -> Episode:
-        samples = tuple(self._samples[key] for key in sorted(self._samples))
+        samples = self._all_samples()
         held_out: tuple[TrainingSample, ...] = ()
         limit = self.policy.hold_out_from
         if limit is not None and len(samples) >= max(limit, 2):
@@ -174,9 +178,15 @@ class LearningLoop:
             held_out, samples = samples[middle : middle + 1], samples[:middle] + samples[middle + 1 :]
         return Episode(samples, held_out, self._class_ids(), self.config, self.policy)
 
+    def _all_samples(self) -> tuple[TrainingSample, ...]:
+        """One of every accepted slice, in their order."""
+        missing = self._accepted - self._samples.keys()
+        self._samples |= {key: self._source.sample(key) for key in missing}
+        return tuple(self._samples[key] for key in sorted(self._samples))
+
     def _class_ids(self) -> tuple[int, ...]:
         """The classes that the samples show or the adapter knows; none where no sample shows one."""
-        shown = {int(class_id) for sample in self._samples.values() for class_id in np.unique(sample.labels)}
+        shown = {int(class_id) for sample in self._all_samples() for class_id in np.unique(sample.labels)}
         existing = set(self._source.class_ids())
         if not shown & existing:
             return ()

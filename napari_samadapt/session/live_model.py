@@ -32,6 +32,7 @@ class LiveModel:
     """A SAM, plain until the first adapter is published, with its automatic decoder and its embedding cache."""
 
     def __init__(self, volume: Volume, sam: PromptableSam, cache: EmbeddingCache | None = None) -> None:
+        adapters.remove(sam)  # one that served another session starts plain
         self._volume = volume
         self._sam = sam
         self._model: SemanticSam | None = None

@@ -34,7 +34,9 @@ def test_slices_end_up_as_the_reference_and_accepted(make_session, queue, refere
         assert np.array_equal(session.annotation[key.index], reference[key.index])
     assert [effort.key for effort in report.slices] == KEYS
     assert all(effort.dice_accepted == 1.0 for effort in report.slices)
-    assert all(effort.dice_prompted >= effort.dice_before for effort in report.slices), "worse masks are taken back"
+    assert all(effort.dice_prompted >= effort.dice_before for effort in report.slices), (
+        "worse masks are taken back"
+    )
     assert not report.failures
 
 

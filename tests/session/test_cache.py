@@ -12,7 +12,10 @@ def embedding() -> ImageEmbedding:
     return ImageEmbedding(torch.zeros(1, 1, 9, 10), (torch.zeros(1, 1, 1, 10),), (9, 10), (9, 10))
 
 
-def key(index: int, *, window: Window = Window(0, 1), model: str = "a", adapter: int = 0) -> EmbeddingKey:
+WINDOW = Window(0, 1)
+
+
+def key(index: int, *, window: Window = WINDOW, model: str = "a", adapter: int = 0) -> EmbeddingKey:
     return EmbeddingKey(SliceKey(0, index), window, model, adapter)
 
 

@@ -24,7 +24,9 @@ class Desk(Labelling):
     """A session whose model is asked and may answer whenever it wants."""
 
     def __init__(self) -> None:
-        super().__init__(Volume(np.zeros(SHAPE), np.eye(4)), Window(0, 1), 0, {i: f"class {i}" for i in CLASSES})
+        super().__init__(
+            Volume(np.zeros(SHAPE), np.eye(4)), Window(0, 1), 0, {i: f"class {i}" for i in CLASSES}
+        )
         self.asked = []
         self.changed = []
 
@@ -90,7 +92,9 @@ class AnythingCanHappen(RuleBasedStateMachine):
             before = desk.annotation[indices]
             desk.annotation[indices] = value
             desk.record_edit(indices, before, np.full(len(before), value))
-            self.hand.update({voxel: value for voxel in zip(*(axis.tolist() for axis in indices), strict=True)})
+            self.hand.update(
+                dict.fromkeys(zip(*(axis.tolist() for axis in indices), strict=True), value)
+            )
 
         displayed = desk.displayed()
         self.step(act)
@@ -121,7 +125,9 @@ class AnythingCanHappen(RuleBasedStateMachine):
         key = self.keys_along_axis(index)
         mark = self.desk._book.marks.get(key)
         if mark is not None and mark.draft is None:
-            others = {voxel for other in self.desk._book.marks if other.axis != key.axis for voxel in voxels(other)}
+            others = {
+                voxel for other in self.desk._book.marks if other.axis != key.axis for voxel in voxels(other)
+            }
             self.step(lambda: self.desk.reject(key))
             for voxel in set(voxels(key)) - others:
                 self.hand.pop(voxel, None)
@@ -165,11 +171,15 @@ class AnythingCanHappen(RuleBasedStateMachine):
     def predict(self, index, seed) -> None:
         key, desk = self.keys_along_axis(index), self.desk
         annotation, touched = desk.annotation.copy(), {k: desk._book.displayed(k) for k in desk._book.marks}
-        labels = np.random.default_rng(seed).integers(0, 4, take_slice(annotation, key).shape).astype(np.uint16)
+        labels = (
+            np.random.default_rng(seed).integers(0, 4, take_slice(annotation, key).shape).astype(np.uint16)
+        )
         desk.predict(key, labels)
         assert np.array_equal(desk.annotation, annotation), "a prediction was written into the annotation"
         for other, shown in touched.items():
-            assert np.array_equal(desk._book.displayed(other), shown), "a prediction covered a slice of the user"
+            assert np.array_equal(desk._book.displayed(other), shown), (
+                "a prediction covered a slice of the user"
+            )
 
     # Undo and redo.
 
@@ -189,7 +199,9 @@ class AnythingCanHappen(RuleBasedStateMachine):
 
     def must_equal(self, wanted: tuple) -> None:
         annotation, accepted, edited, self.hand = wanted
-        assert np.array_equal(self.desk.annotation, annotation), "undo or redo did not restore the exact voxels"
+        assert np.array_equal(self.desk.annotation, annotation), (
+            "undo or redo did not restore the exact voxels"
+        )
         assert (self.desk.accepted, self.desk.edited) == (accepted, edited)
 
     # Always.

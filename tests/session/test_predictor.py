@@ -141,7 +141,10 @@ def test_a_failed_click_is_told_and_the_thread_lives_on(at_work):
     at_work.predictor.ask(click(5))
     finish(at_work)
     assert at_work.queue.run_until(lambda: bool(at_work.told.masks), 5)
-    assert (at_work.told.masks[0].mask, at_work.told.masks[0].failure) == (None, "The point (9, 9) is outside.")
+    assert (at_work.told.masks[0].mask, at_work.told.masks[0].failure) == (
+        None,
+        "The point (9, 9) is outside.",
+    )
     at_work.model.error = None
     at_work.predictor.ask(click(5))
     finish(at_work)

@@ -153,7 +153,9 @@ def test_nothing_is_encoded_twice_for_clicks_and_a_decoder_that_leaves_the_encod
 ):
     encoded = []
     encode = live_model.encode_slice
-    monkeypatch.setattr(live_model, "encode_slice", lambda sam, image: encoded.append(image) or encode(sam, image))
+    monkeypatch.setattr(
+        live_model, "encode_slice", lambda sam, image: encoded.append(image) or encode(sam, image)
+    )
     session, drafts = make_session(adapter=AdapterConfig(method="decoder-only")), []
     session.drafted.connect(drafts.append)
     for count in (1, 2, 3):
@@ -308,6 +310,27 @@ def test_a_file_that_is_no_adapter_leaves_the_model_as_it_was(learned, queue, tm
     learned.set_window(Window(0.0, 1.0))
     assert queue.run_until(lambda: settled(learned), 10)
     assert np.array_equal(learned.prediction, before), "the old adapter still predicts"
+
+
+def test_a_sam_that_served_one_session_starts_plain_in_the_next(learned, make_session, queue):
+    learned.close()
+    session = make_session()
+    assert session.adapter_version == 0
+    paint(session, 2)
+    session.accept(KEY)
+    session.start_learning()
+    assert queue.run_until(lambda: settled(session), 30)
+    assert session.adapter_version == 1
+
+
+def test_samples_follow_the_grey_values(learned, queue):
+    learned.set_window(Window(0.0, 2.0))
+    episodes = []
+    start = learned._trainer.start
+    learned._trainer.start = lambda episode, *rest: episodes.append(episode) or start(episode, *rest)
+    learned.start_learning()
+    assert queue.run_until(lambda: settled(learned), 30)
+    assert np.allclose(episodes[0].samples[0].image, learned.volume.data[2] / 2, atol=1e-6)
 
 
 def test_before_anything_was_learned_there_is_nothing_to_save(make_session, tmp_path):

@@ -87,7 +87,9 @@ def test_weights_that_are_not_numbers_are_rejected():
 def test_a_twin_that_could_not_be_made_is_told():
     twin: Future = Future()
     twin.set_exception(SamAdaptError("Blocks (9,) do not exist."))
-    assert run_episode(an_episode(), twin, lambda: True, print, counting).failure == "Blocks (9,) do not exist."
+    assert (
+        run_episode(an_episode(), twin, lambda: True, print, counting).failure == "Blocks (9,) do not exist."
+    )
     dropped: Future = Future()
     dropped.cancel()
     assert run_episode(an_episode(), dropped, lambda: True, print, counting).failure == ""
@@ -159,7 +161,9 @@ def test_the_thread_lives_on_after_a_failure(gate):
     outcomes, done = [], threading.Semaphore(0)
     trainer = Trainer(gate, lambda function: function(), raising(RuntimeError("boom")))
     for _ in range(2):
-        trainer.start(an_episode(), a_twin(), print, lambda outcome: (outcomes.append(outcome), done.release()))
+        trainer.start(
+            an_episode(), a_twin(), print, lambda outcome: (outcomes.append(outcome), done.release())
+        )
         assert done.acquire(timeout=5)
     assert [outcome.tensors for outcome in outcomes] == [None, None]
     trainer.close()
