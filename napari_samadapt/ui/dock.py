@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ _TITLES = {
     "learning": "Learning",
     "export": "Export",
 }
+# A learning thread hands the interpreter back to the window after this time (Python waits 5 ms by itself).
+_SWITCH_SECONDS = 0.001
 _WIDTH = 356  # fits a window of 1280 pixels with a canvas that is still wide enough
 _STYLE = "QPushButton { padding: 3px 4px; min-width: 0; }"
 
@@ -73,6 +76,8 @@ class Dock(QWidget):
         self.files = FileActs(self, self._background)
         self._kept: KeptWork | None = None
         self._connections = Connections()
+        self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self._connect()
         self._show_ready(False)
         self.load_model("mini")
@@ -142,6 +147,7 @@ class Dock(QWidget):
         """End everything; the dock is of no use afterwards. May be called twice."""
         self._connections.close()
         self.close_session()
+        sys.setswitchinterval(self._switch_interval)
         self._post.close()
         self._background.close()
 

@@ -157,8 +157,10 @@ class SessionView:
         self._panels.prompts.set_hint(_CORRECT if found else _NOTHING_FOUND)
 
     def _on_labels_changed(self, keys: tuple[SliceKey, ...]) -> None:
-        self._layers.refresh(self._layers.annotation, self._session.annotation)
-        self._layers.refresh(self._layers.prediction, self._session.prediction)
+        here = self._tools.slice_on_screen()
+        if any(key == here or key.axis != here.axis for key in keys):
+            self._layers.refresh(self._layers.annotation, self._session.annotation)
+            self._layers.refresh(self._layers.prediction, self._session.prediction)
         for key in keys:
             self._show_state(key)
         self._show_undo()
