@@ -92,9 +92,7 @@ class AnythingCanHappen(RuleBasedStateMachine):
             before = desk.annotation[indices]
             desk.annotation[indices] = value
             desk.record_edit(indices, before, np.full(len(before), value))
-            self.hand.update(
-                dict.fromkeys(zip(*(axis.tolist() for axis in indices), strict=True), value)
-            )
+            self.hand.update(dict.fromkeys(zip(*(axis.tolist() for axis in indices), strict=True), value))
 
         displayed = desk.displayed()
         self.step(act)
