@@ -30,7 +30,10 @@ Parts = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True)
 class FineTuneConfig:
-    """One episode: its length in seconds or in steps (whichever comes first), and the numbers of its optimiser."""
+    """One episode: its length in seconds of computing or in steps (whichever comes first), and its numbers.
+
+    `hold_out_until`: the part of the episode after which held-out slices are measured and join the training.
+    """
 
     seconds: float | None = 60.0
     steps: int | None = None
@@ -38,6 +41,7 @@ class FineTuneConfig:
     batch_size: int = 4
     encoder_every: int = 4
     pool_size: int = 32
+    hold_out_until: float = 0.3
     decoder_rate: float = 3e-3
     adapter_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -49,7 +53,7 @@ class FineTuneConfig:
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """What one step gave; `held_out_dice` only where it was measured (the last step of an episode)."""
+    """What one step gave; `seconds` of computing so far; `held_out_dice` is None until it was measured."""
 
     step: int
     seconds: float
@@ -67,16 +71,19 @@ def fine_tune(
 ) -> Iterator[TrainProgress]:
     """Train the model's trainable parameters on the samples; yields after every step. Runs on a worker thread.
 
-    The model is usable whenever the generator is suspended or closed. Raises FloatingPointError when the loss is not
-    finite; the weights are then to be thrown away.
+    Held-out slices are not seen for the first part of the episode; then their Dice is measured once, and they join the
+    samples, because an accepted slice is too dear to be left out. The model is usable whenever the generator is
+    suspended or closed; time spent suspended does not count. Raises FloatingPointError when the loss is not finite;
+    the weights are then to be thrown away.
     """
     data = stack_samples(samples, model.class_ids, model.sam.device)
     pool = EmbeddingPool(config.pool_size)
     rng = torch.Generator().manual_seed(config.seed)
     optimizer = _optimizer(model, config)
-    started = time.perf_counter()
-    step, fraction = 0, 0.0
+    step, seconds, fraction = 0, 0.0, 0.0
+    dice: float | None = None
     while fraction < 1.0:
+        started = time.perf_counter()
         _set_rates(optimizer, fraction, step)
         model.train()
         if step % config.encoder_every == 0:
@@ -88,9 +95,11 @@ def fine_tune(
         loss, parts = _update(losses, optimizer)
         model.eval()
         step += 1
-        seconds = time.perf_counter() - started
+        seconds += time.perf_counter() - started
         fraction = min(1.0, _fraction(config, step, seconds))
-        dice = held_out_dice(model, held_out) if held_out and fraction == 1.0 else None
+        if held_out and dice is None and fraction >= config.hold_out_until:
+            dice = held_out_dice(model, held_out)
+            data = stack_samples([*samples, *held_out], model.class_ids, model.sam.device)
         yield TrainProgress(step, seconds, fraction, loss, parts, dice)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .predict import image_tensor, resize
+from .predict import ImageEmbedding, encode_slice, image_tensor, resize
 from .promptable_sam import Fine, PromptableSam, scaled_size
 
 CHANNELS = (16, 32, 64)
@@ -135,7 +135,29 @@ def segment_slice(
     model: SemanticSam, image: NDArray[np.floating]
 ) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
     """Class ids (H, W) uint16, 0 for background, and the winning probability (H, W) float32 of a slice in [0, 1]."""
-    logits = model(image_tensor(image, model.sam.device))[0].float()
+    return segment_embedded(model, image, encode_slice(model.sam, image))
+
+
+@torch.no_grad()
+def segment_embedded(
+    model: SemanticSam, image: NDArray[np.floating], embedding: ImageEmbedding
+) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    """As `segment_slice`, with the slice's embedding already computed by `encode_slice`."""
+    logits = model.decode(image_tensor(image, model.sam.device), embedding.features)[0].float()
     confidence, index = logits.softmax(0).max(0)
     ids = np.array((0, *model.class_ids), dtype=np.uint16)
     return ids[index.cpu().numpy()], confidence.cpu().numpy()
+
+
+@torch.no_grad()
+def carry_decoder_over(old: SemanticSam, new: SemanticSam) -> None:
+    """Start the new automatic decoder from the old one; the output of each class goes to its new place."""
+    weights = old.decoder.state_dict()
+    places = {class_id: place for place, class_id in enumerate((0, *old.class_ids))}
+    for name, tensor in new.decoder.state_dict().items():
+        if not name.startswith("head."):
+            tensor.copy_(weights[name])
+            continue
+        for place, class_id in enumerate((0, *new.class_ids)):
+            if class_id in places:
+                tensor[place] = weights[name][places[class_id]]

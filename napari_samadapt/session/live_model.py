@@ -19,10 +19,9 @@ from napari_samadapt.learning.predict import (
     MaskPrediction,
     decode_mask,
     encode_slice,
-    image_tensor,
 )
 from napari_samadapt.learning.promptable_sam import PromptableSam
-from napari_samadapt.learning.semantic import SemanticSam
+from napari_samadapt.learning.semantic import SemanticSam, carry_decoder_over, segment_embedded
 
 from .cache import EmbeddingCache, EmbeddingKey
 from .messages import PredictRequest
@@ -57,16 +56,13 @@ class LiveModel:
         """The mask that the prompts ask for."""
         return decode_mask(self._sam, self.embed(request.key, request.window), request.prompts)
 
-    @torch.no_grad()
     def segment(self, key: SliceKey, window: Window, *, near: bool) -> NDArray[np.uint16]:
         """Class ids (H, W) of the whole slice, without a prompt. The embedding is the one that clicks use."""
         if self._model is None:
             raise RuntimeError("the plain model has no automatic decoder")
-        features = self.embed(key, window, near=near).features
-        image = image_tensor(render_slice(self._volume, key, window), self._sam.device)
-        index = self._model.decode(image, features)[0].argmax(0)
-        ids = np.array((0, *self._model.class_ids), np.uint16)
-        return np.asarray(ids[index.cpu().numpy()], np.uint16)
+        embedding = self.embed(key, window, near=near)
+        labels, _ = segment_embedded(self._model, render_slice(self._volume, key, window), embedding)
+        return labels
 
     def make_twin(self, class_ids: tuple[int, ...], config: AdapterConfig, seed: int) -> SemanticSam:
         """A model to train on another thread: it shares every frozen tensor and has its own trainable ones.
@@ -124,17 +120,3 @@ class LiveModel:
     def _encoder_version(self) -> int:
         """Adapter number of the embeddings; a method that leaves the encoder alone keeps those of the plain SAM."""
         return self.version if adapters.adapters_of(self._sam) else 0
-
-
-@torch.no_grad()
-def carry_decoder_over(old: SemanticSam, new: SemanticSam) -> None:
-    """Start the new automatic decoder from the old one; the output of each class goes to its new place."""
-    weights = old.decoder.state_dict()
-    places = {class_id: place for place, class_id in enumerate((0, *old.class_ids))}
-    for name, tensor in new.decoder.state_dict().items():
-        if not name.startswith("head."):
-            tensor.copy_(weights[name])
-            continue
-        for place, class_id in enumerate((0, *new.class_ids)):
-            if class_id in places:
-                tensor[place] = weights[name][places[class_id]]
