@@ -157,8 +157,8 @@ class LearningLoop:
             self._begin()
 
     def _begin(self) -> None:
-        self._new.clear()
         episode = self._make_episode()
+        self._new.clear()
         config, seed = episode.config, self.policy.seed + self._highest_version
         twin = self._predictor.run(lambda live: live.make_twin(episode.class_ids, config, seed))
         self._gate.pause(False)
@@ -170,13 +170,13 @@ class LearningLoop:
         self.state_changed.emit(self.state)
 
     def _make_episode(self) -> Episode:
+        """All accepted slices; one that was never learned from is held out for the first part, if there are enough."""
         samples = self._all_samples()
-        held_out: tuple[TrainingSample, ...] = ()
-        limit = self.policy.hold_out_from
-        if limit is not None and len(samples) >= max(limit, 2):
-            middle = len(samples) // 2
-            held_out, samples = samples[middle : middle + 1], samples[:middle] + samples[middle + 1 :]
-        return Episode(samples, held_out, self._class_ids(), self.config, self.policy)
+        enough = len(samples) >= self.policy.hold_out_from
+        unseen = [sample for sample in samples if sample.key in self._new] if enough else []
+        held_out = tuple(unseen[len(unseen) // 2 :][:1])
+        training = tuple(sample for sample in samples if sample not in held_out)
+        return Episode(training, held_out, self._class_ids(), self.config, self.policy)
 
     def _all_samples(self) -> tuple[TrainingSample, ...]:
         """One of every accepted slice, in their order."""

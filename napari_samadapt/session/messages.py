@@ -51,19 +51,23 @@ class LearningPolicy:
     """When the model learns, and for how long.
 
     An episode of `seconds` (or `steps`, whichever ends first) starts by itself after every `every_n_slices` newly
-    accepted slices, if `enabled`. From `hold_out_from` accepted slices on (None: never) one of them is kept out of
-    training to measure Dice on. While training, `spare_cores` processor cores are left to the window.
+    accepted slices, if `enabled`. From `hold_out_from` accepted slices on, a new one is kept out of the first part of
+    the episode to measure Dice on. While training, `spare_cores` processor cores are left to the window.
     """
 
     seconds: float | None = 60.0
     every_n_slices: int = 1
     enabled: bool = True
     steps: int | None = None
-    hold_out_from: int | None = None
+    hold_out_from: int = 3
     spare_cores: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.hold_out_from < 2:
+            raise SamAdaptError(
+                f"Holding out from {self.hold_out_from} slices on leaves none: use 2 or more."
+            )
         if self.every_n_slices < 1:
             raise SamAdaptError(f"Learning after every {self.every_n_slices} slices: use 1 or more.")
         if self.seconds is None and self.steps is None:
