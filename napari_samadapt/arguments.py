@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_samadapt.imaging.errors import SamAdaptError
@@ -10,7 +11,42 @@ from napari_samadapt.imaging.reading import suffix_of
 from napari_samadapt.imaging.volume import SliceKey, Volume, parse_slices
 from napari_samadapt.imaging.writing import WRITABLE
 
+Keys = tuple[SliceKey, ...]
 _SIGNS = {"+": 1, "-": 0}
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A base model by name or file, the device (None: the fastest) and the side of its input (None: its own)."""
+
+    name: str
+    device: str | None = None
+    input_size: int | None = None
+
+
+@dataclass(frozen=True)
+class AdaptOutputs:
+    """The files that `adapt` writes; the adapter and the report only if they are asked for."""
+
+    prediction: Path
+    adapter: Path | None = None
+    report: Path | None = None
+
+    def check(self, *inputs: Path) -> None:
+        """Raises SamAdaptError unless all can be written, each to its own place, without harm to `inputs`."""
+        check_label_target(self.prediction, *inputs)
+        check_target(self.adapter, ".safetensors", *inputs)
+        check_target(self.report, ".json", *inputs)
+        check_distinct(self.prediction, self.adapter, self.report)
+
+
+def training_slices(text: str, hold_out: str | None, volume: Volume) -> tuple[Keys, Keys]:
+    """The slices to learn from and those to measure on, of one axis; raises SamAdaptError where they overlap."""
+    keys = parse_slices(text, volume)
+    held = parse_slices(hold_out, volume) if hold_out else ()
+    if set(keys) & set(held) or any(key.axis != keys[0].axis for key in held):
+        raise SamAdaptError(f"--hold-out takes other slices of the same axis than --slices, not {hold_out}.")
+    return keys, held
 
 
 def parse_prompts(points: Sequence[str], box: str | None) -> Prompts:

@@ -78,6 +78,31 @@ Prediction = Annotated[
         "--out", metavar="PRED", help="Label file to write: the predicted ids of every slice (.nii.gz, …)."
     ),
 ]
+HoldOut = Annotated[
+    str | None,
+    typer.Option(
+        "--hold-out", metavar="AXIS:I,J", help="Other labelled slices, only to measure Dice for the report."
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option("--method", metavar="METHOD", help="conv-lora, lora or decoder-only."),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--seconds", metavar="S", min=0.1, help="Seconds of training; 60 unless --steps is given."),
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", metavar="N", min=1, help="Steps of training instead of seconds.")
+]
+SavedAdapter = Annotated[
+    Path | None,
+    typer.Option("--save", metavar="ADAPTER", help="Adapter file (.safetensors) to write as well."),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="REPORT.json", help="Seconds, steps, parameters and Dice, as JSON."),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -156,16 +181,15 @@ def segment(
 ) -> None:
     """Segment one object on one slice from points or a box."""
     from napari_samadapt import commands
+    from napari_samadapt.arguments import ModelChoice
 
     commands.segment(
         image,
         slice_text=slice_,
         points=point or [],
         box=box,
-        model=model,
+        model=ModelChoice(model, device, input_size),
         label=label,
-        device=device,
-        input_size=input_size,
         window=window,
         out=out,
     )
@@ -184,43 +208,21 @@ def adapt(
         ),
     ],
     out: Prediction,
-    hold_out: Annotated[
-        str | None,
-        typer.Option(
-            "--hold-out",
-            metavar="AXIS:I,J",
-            help="Other labelled slices, only to measure Dice for the report.",
-        ),
-    ] = None,
-    method: Annotated[
-        str,
-        typer.Option("--method", metavar="METHOD", help="conv-lora, lora or decoder-only."),
-    ] = "conv-lora",
+    hold_out: HoldOut = None,
+    method: Method = "conv-lora",
     model: Model = "mini",
-    seconds: Annotated[
-        float | None,
-        typer.Option(
-            "--seconds", metavar="S", min=0.1, help="Seconds of training; 60 unless --steps is given."
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", metavar="N", min=1, help="Steps of training instead of seconds.")
-    ] = None,
+    seconds: Seconds = None,
+    steps: Steps = None,
     device: Device = None,
     input_size: InputSize = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")] = 0,
-    save: Annotated[
-        Path | None,
-        typer.Option("--save", metavar="ADAPTER", help="Adapter file (.safetensors) to write as well."),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="REPORT.json", help="Seconds, steps, parameters and Dice, as JSON."),
-    ] = None,
+    save: SavedAdapter = None,
+    report: Report = None,
     window: WindowName = "auto",
 ) -> None:
     """Adapt SAM to a few labelled slices, and predict all slices along their axis."""
     from napari_samadapt import commands
+    from napari_samadapt.arguments import AdaptOutputs, ModelChoice
 
     commands.adapt(
         image,
@@ -228,16 +230,12 @@ def adapt(
         slices_text=slices,
         hold_out=hold_out,
         method=method,
-        model=model,
+        model=ModelChoice(model, device, input_size),
         seconds=seconds,
         steps=steps,
-        device=device,
-        input_size=input_size,
         seed=seed,
         window=window,
-        out=out,
-        save=save,
-        report=report,
+        out=AdaptOutputs(out, save, report),
     )
 
 

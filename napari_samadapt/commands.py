@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_samadapt.arguments import (
-    check_distinct,
+    AdaptOutputs,
+    ModelChoice,
     check_label_target,
-    check_target,
     one_slice,
     parse_ids,
     parse_prompts,
+    training_slices,
 )
 from napari_samadapt.console import note, print_report, progress_bars, tell
 from napari_samadapt.imaging.errors import SamAdaptError
@@ -44,10 +45,8 @@ def segment(
     slice_text: str,
     points: list[str],
     box: str | None,
-    model: str,
+    model: ModelChoice,
     label: int,
-    device: str | None,
-    input_size: int | None,
     window: str,
     out: Path,
 ) -> None:
@@ -62,7 +61,7 @@ def segment(
 
     from napari_samadapt.learning.predict import decode_mask, encode_slice
 
-    sam = load_model(model, device, input_size)
+    sam = load_model(model)
     embedding = encode_slice(sam, render_slice(volume, key, grey))
     prediction = decode_mask(sam, embedding, prompts)
 
@@ -80,29 +79,19 @@ def adapt(
     slices_text: str,
     hold_out: str | None,
     method: str,
-    model: str,
+    model: ModelChoice,
     seconds: float | None,
     steps: int | None,
-    device: str | None,
-    input_size: int | None,
     seed: int,
     window: str,
-    out: Path,
-    save: Path | None,
-    report: Path | None,
+    out: AdaptOutputs,
 ) -> None:
     """Adapt to the named slices of a label file; write the prediction, the adapter and a report if asked."""
     started = perf_counter()
     volume = _read_image(image)
-    keys = parse_slices(slices_text, volume)
-    held_keys = parse_slices(hold_out, volume) if hold_out else ()
-    if set(keys) & set(held_keys) or any(key.axis != keys[0].axis for key in held_keys):
-        raise SamAdaptError(f"--hold-out takes other slices of the same axis than --slices, not {hold_out}.")
+    keys, held_keys = training_slices(slices_text, hold_out, volume)
     grey = named_window(volume, window)
-    check_label_target(out, image, labels)
-    check_target(save, ".safetensors")
-    check_target(report, ".json", image, labels)
-    check_distinct(out, save, report)
+    out.check(image, labels)
 
     from napari_samadapt.learning.adapter_file import save_adapter
     from napari_samadapt.learning.adapters import AdapterConfig
@@ -114,8 +103,7 @@ def adapt(
     ids, _ = read_labels(labels, volume)
     slices = labelled_slices(ids, keys)
     held_out = {key: take_slice(ids, key).astype(np.uint16) for key in held_keys}
-    del ids
-    sam = load_model(model, device, input_size)
+    sam = load_model(model)
     with progress_bars() as bars:
         adapted = adapt_volume(
             sam,
@@ -129,14 +117,14 @@ def adapt(
             on_step=lambda step: bars.show("Learning", step.fraction, 1),
             on_slice=lambda done, count: bars.show("Predicting", done, count),
         )
-    write_labels(out, adapted.prediction, volume)
-    if save is not None:
-        save_adapter(save, *adapted.as_file(grey, volume.axis_name(keys[0].axis)))
-    if report is not None:
-        _write_json(report, adapted.report.as_dict())
-    episode = adapted.report.episodes[0]
-    classes = len(adapted.report.class_ids)
-    tell(f"{out}: {classes} labels after {episode.steps} steps in {episode.seconds:.0f} s")
+    write_labels(out.prediction, adapted.prediction, volume)
+    if out.adapter is not None:
+        save_adapter(out.adapter, *adapted.as_file(grey, volume.axis_name(keys[0].axis)))
+    if out.report is not None:
+        _write_json(out.report, adapted.report.as_dict())
+    report = adapted.report
+    classes, steps_done = len(report.class_ids), report.episodes[0].steps
+    tell(f"{out.prediction}: {classes} labels after {steps_done} steps in {report.train_seconds:.0f} s")
 
 
 def predict(
@@ -151,7 +139,7 @@ def predict(
 
     _, card = read_adapter(adapter)
     grey = window_for(volume, card) if window == AS_ADAPTED else named_window(volume, window)
-    sam = load_model(model or card.model_type, device, card.input_size)
+    sam = load_model(ModelChoice(model or card.model_type, device, card.input_size))
     semantic, _ = load_adapter(adapter, sam)
     with progress_bars() as bars:
         prediction = predict_volume(
@@ -185,8 +173,8 @@ def print_json(values: dict[str, Any]) -> None:
     tell(json.dumps(values, indent=2, allow_nan=False))
 
 
-def load_model(name: str, device: str | None, input_size: int | None = None) -> "PromptableSam":
-    """The SAM of this name or file on `device` (None: the fastest); missing weights are downloaded.
+def load_model(model: ModelChoice) -> "PromptableSam":
+    """The SAM that was chosen; missing weights are downloaded.
 
     Raises SamAdaptError for an unknown name, a bad file, or a device that is not here.
     """
@@ -196,7 +184,7 @@ def load_model(name: str, device: str | None, input_size: int | None = None) -> 
     from napari_samadapt.learning.download import download
     from napari_samadapt.learning.sam import best_device, load_sam
 
-    chosen = device or best_device()
+    name, chosen = model.name, model.device or best_device()
     try:
         torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
@@ -205,7 +193,7 @@ def load_model(name: str, device: str | None, input_size: int | None = None) -> 
         note(f"Downloading the weights of {name}, once, to {checkpoint_path(name).parent}")
         with progress_bars() as bars:
             download(CHECKPOINTS[name], lambda done, total: bars.show(name, done, total))
-    return load_sam(name, device=chosen, input_size=input_size)
+    return load_sam(name, device=chosen, input_size=model.input_size)
 
 
 def _read_image(path: Path) -> Volume:

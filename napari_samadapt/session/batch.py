@@ -55,9 +55,12 @@ class AdaptReport:
     predict_seconds: float
     episodes: tuple[EpisodeReport, ...]
 
+    @property
+    def train_seconds(self) -> float:
+        return sum(episode.seconds for episode in self.episodes)
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON: seconds, steps, trainable parameters, held-out Dice per episode, what was asked for."""
-        train = sum(episode.seconds for episode in self.episodes)
         return {
             "method": self.method,
             "model": self.model,
@@ -67,9 +70,9 @@ class AdaptReport:
             "slices": [{"axis": key.axis, "index": key.index} for key in self.slices],
             "seconds": {
                 "load": self.load_seconds,
-                "train": train,
+                "train": self.train_seconds,
                 "predict": self.predict_seconds,
-                "total": self.load_seconds + train + self.predict_seconds,
+                "total": self.load_seconds + self.train_seconds + self.predict_seconds,
             },
             "steps": sum(episode.steps for episode in self.episodes),
             "trainable_parameters": self.trainable_parameters,
