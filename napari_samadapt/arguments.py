@@ -40,15 +40,6 @@ class AdaptOutputs:
         check_distinct(self.prediction, self.adapter, self.report)
 
 
-def training_slices(text: str, hold_out: str | None, volume: Volume) -> tuple[Keys, Keys]:
-    """The slices to learn from and those to measure on, of one axis; raises SamAdaptError where they overlap."""
-    keys = parse_slices(text, volume)
-    held = parse_slices(hold_out, volume) if hold_out else ()
-    if set(keys) & set(held) or any(key.axis != keys[0].axis for key in held):
-        raise SamAdaptError(f"--hold-out takes other slices of the same axis than --slices, not {hold_out}.")
-    return keys, held
-
-
 def parse_prompts(points: Sequence[str], box: str | None) -> Prompts:
     """Prompts from "X,Y,+" or "X,Y,-" and from "X0,Y0,X1,Y1", in pixels of the slice.
 

@@ -78,12 +78,6 @@ Prediction = Annotated[
         "--out", metavar="PRED", help="Label file to write: the predicted ids of every slice (.nii.gz, …)."
     ),
 ]
-HoldOut = Annotated[
-    str | None,
-    typer.Option(
-        "--hold-out", metavar="AXIS:I,J", help="Other labelled slices, only to measure Dice for the report."
-    ),
-]
 Method = Annotated[
     str,
     typer.Option("--method", metavar="METHOD", help="conv-lora, lora or decoder-only."),
@@ -208,7 +202,6 @@ def adapt(
         ),
     ],
     out: Prediction,
-    hold_out: HoldOut = None,
     method: Method = "conv-lora",
     model: Model = "mini",
     seconds: Seconds = None,
@@ -228,7 +221,6 @@ def adapt(
         image,
         labels,
         slices_text=slices,
-        hold_out=hold_out,
         method=method,
         model=ModelChoice(model, device, input_size),
         seconds=seconds,

@@ -20,7 +20,6 @@ from napari_samadapt.arguments import (
     one_slice,
     parse_ids,
     parse_prompts,
-    training_slices,
 )
 from napari_samadapt.console import note, print_report, progress_bars, tell
 from napari_samadapt.imaging.errors import SamAdaptError
@@ -77,7 +76,6 @@ def adapt(
     labels: Path,
     *,
     slices_text: str,
-    hold_out: str | None,
     method: str,
     model: ModelChoice,
     seconds: float | None,
@@ -89,7 +87,7 @@ def adapt(
     """Adapt to the named slices of a label file; write the prediction, the adapter and a report if asked."""
     started = perf_counter()
     volume = _read_image(image)
-    keys, held_keys = training_slices(slices_text, hold_out, volume)
+    keys = parse_slices(slices_text, volume)
     grey = named_window(volume, window)
     out.check(image, labels)
 
@@ -102,7 +100,6 @@ def adapt(
     config = FineTuneConfig(_DEFAULT_SECONDS if seconds is None and steps is None else seconds, steps, seed)
     ids, _ = read_labels(labels, volume)
     slices = labelled_slices(ids, keys)
-    held_out = {key: take_slice(ids, key).astype(np.uint16) for key in held_keys}
     sam = load_model(model)
     with progress_bars() as bars:
         adapted = adapt_volume(
@@ -112,7 +109,6 @@ def adapt(
             adapter=adapter,
             config=config,
             window=grey,
-            held_out=held_out,
             load_seconds=perf_counter() - started,
             on_step=lambda step: bars.show("Learning", step.fraction, 1),
             on_slice=lambda done, count: bars.show("Predicting", done, count),

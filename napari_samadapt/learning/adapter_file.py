@@ -5,8 +5,9 @@ The file holds no pixels, no paths and no names but those of the classes.
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ FORMAT = "napari-samadapt adapter 1"
 class AdapterCard:
     """What an adapter was trained on and for.
 
-    `base_sha256` is the base model's checkpoint; `classes` maps ids to names; `window` (low, high) is in the volume's
+    `base_sha256` is the base model's checkpoint; `classes` maps ids to names, in
+    the order of the automatic decoder's outputs; `window` (low, high) is in the volume's
     units; `axis` is axial, coronal or sagittal; `held_out_dice` is None where it was not measured.
     """
 
@@ -43,8 +45,8 @@ class AdapterCard:
     held_out_dice: float | None = None
 
     def to_json(self) -> str:
-        values = asdict(self) | {"format": FORMAT, "classes": {str(k): v for k, v in self.classes.items()}}
-        return json.dumps(values, sort_keys=True)
+        values = asdict(self) | {"format": FORMAT, "classes": list(self.classes.items())}
+        return json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str) -> "AdapterCard":
@@ -53,7 +55,7 @@ class AdapterCard:
         if values.pop("format") != FORMAT:
             raise ValueError("another format")
         values["config"] = _config(values["config"])
-        values["classes"] = {int(key): str(name) for key, name in values["classes"].items()}
+        values["classes"] = {int(class_id): str(name) for class_id, name in values["classes"]}
         low, high = values["window"]
         values["window"] = (float(low), float(high))
         return cls(**values)
@@ -72,17 +74,16 @@ def save_adapter(path: Path, state: AdapterState, card: AdapterCard) -> Path:
     content = save(
         {name: t.contiguous() for name, t in state.tensors.items()}, metadata={"card": card.to_json()}
     )
-    temporary: str | None = None
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        part.replace(path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise SamAdaptError(f"{path} was not written ({error.strerror}): choose another folder.") from error
     return path
 

@@ -49,6 +49,10 @@ class FineTuneConfig:
     def __post_init__(self) -> None:
         if self.seconds is None and self.steps is None:
             raise SamAdaptError("A fine-tune needs a limit: give seconds or steps.")
+        if any(limit is not None and limit <= 0 for limit in (self.seconds, self.steps)):
+            raise SamAdaptError(
+                f"{self.seconds} seconds or {self.steps} steps leave nothing to do: give more than 0."
+            )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,14 @@ IMAGE = np.random.default_rng(0).random((30, 40), dtype=np.float32)
 
 def card_of(sam: PromptableSam, config: AdapterConfig) -> AdapterCard:
     return AdapterCard(
-        sam.base_sha256, "tiny", 64, config, {2: "liver", 77: "Milz"}, (-160.0, 240.0), "axial", 0.91
+        sam.base_sha256,
+        "tiny",
+        64,
+        config,
+        {77: "Milz", 2: "liver", 100: "a third"},
+        (-160.0, 240.0),
+        "axial",
+        0.91,
     )
 
 
@@ -24,12 +31,12 @@ def saved(sam: PromptableSam, path: Path, method: str) -> tuple[SemanticSam, Ada
     """A model with random trained values, and its file."""
     config = AdapterConfig(method, blocks=(1, 2))
     adapters.insert(sam, config)
-    model = SemanticSam(sam, (2, 77))
+    model = SemanticSam(sam, (77, 2, 100))
     with torch.no_grad():
         for parameter in adapters.trainable(model).values():
             parameter.normal_(std=0.3)
     card = card_of(sam, config)
-    save_adapter(path, AdapterState(1, config, (2, 77), adapters.state(model)), card)
+    save_adapter(path, AdapterState(1, config, (77, 2, 100), adapters.state(model)), card)
     return model, card
 
 
@@ -62,7 +69,7 @@ def test_tensors_that_do_not_fit_the_card_are_refused_and_nothing_changes(tiny_s
     adapters.remove(tiny_sam)
     tensors, card = read_adapter(path)
     tensors.pop("decoder.head.bias")
-    save_adapter(path, AdapterState(1, card.config, (2, 77), tensors), card)
+    save_adapter(path, AdapterState(1, card.config, (77, 2, 100), tensors), card)
     with pytest.raises(SamAdaptError, match="does not fit"):
         load_adapter(path, tiny_sam)
     assert not adapters.adapters_of(tiny_sam)

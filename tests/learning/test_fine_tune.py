@@ -109,9 +109,10 @@ def test_samples_that_cannot_train_are_refused(tiny_sam, samples: list, message:
         next(fine_tune(make_model(tiny_sam), samples, FineTuneConfig(steps=1)))
 
 
-def test_a_fine_tune_needs_a_limit() -> None:
-    with pytest.raises(SamAdaptError, match="limit"):
-        FineTuneConfig(seconds=None, steps=None)
+@pytest.mark.parametrize(("seconds", "steps"), [(None, None), (0, None), (None, 0), (-1, 5)])
+def test_a_fine_tune_needs_a_limit(seconds: float | None, steps: int | None) -> None:
+    with pytest.raises(SamAdaptError, match="give"):
+        FineTuneConfig(seconds=seconds, steps=steps)
 
 
 def test_samples_become_positions_and_other_ids_background() -> None:
@@ -160,7 +161,9 @@ def test_time_spent_suspended_does_not_count(tiny_sam, monkeypatch: pytest.Monke
     clock = iter(range(100))
     monkeypatch.setattr("napari_samadapt.learning.fine_tune.time.perf_counter", lambda: float(next(clock)))
     seconds = []
-    for progress in fine_tune(make_model(tiny_sam, "decoder-only"), disc_samples(), FineTuneConfig(seconds=3)):
+    for progress in fine_tune(
+        make_model(tiny_sam, "decoder-only"), disc_samples(), FineTuneConfig(seconds=3)
+    ):
         seconds.append(progress.seconds)
         next(clock)  # somebody pauses here
     assert seconds == [1.0, 2.0, 3.0]

@@ -56,12 +56,6 @@ def test_an_episode_tells_each_step_and_sums_them_up(monkeypatch):
     assert episode == batch.EpisodeReport(steps=2, seconds=0.2, loss=1.0, held_out_dice=0.8)
 
 
-@pytest.mark.parametrize("config", [FineTuneConfig(seconds=0.0), FineTuneConfig(seconds=None, steps=-1)])
-def test_an_episode_needs_some_time(config):
-    with pytest.raises(SamAdaptError, match="above 0"):
-        batch.run_episode(None, (), config)
-
-
 def test_a_loss_that_is_no_number_is_told_plainly(monkeypatch):
     def fail(*arguments):
         raise FloatingPointError("the loss became nan")
