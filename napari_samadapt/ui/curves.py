@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 _REDRAW_SECONDS = 0.2
 _MAX_POINTS = 4000
 _LOSS, _DICE = "#e69f00", "#56b4e9"
-_TEXT = "#c8cdd3"
+_TEXT = "#8d96a1"  # readable on the dark and on the light theme
 _HEIGHT = 96
 
 

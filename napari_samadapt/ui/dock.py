@@ -12,7 +12,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QCloseEvent, QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from napari_samadapt.imaging.volume import AXIS_NAMES, Volume, slice_count
+from napari_samadapt.imaging.volume import AXIS_NAMES, Volume
 
 from . import notify
 from .canvas_tools import CanvasTools
@@ -27,12 +27,13 @@ from .panels.learning import LearningPanel
 from .panels.prompts import PromptsPanel
 from .panels.section import Section
 from .panels.slice_actions import SlicePanel
-from .panels.volume import CUSTOM_WINDOW, VolumePanel
+from .panels.volume import VolumePanel
 from .posting import Background, MainThreadPoster
 from .session_view import Panels, SessionView
 from .slice_strip import StripLegend
 from .status import volume_text
 from .user_acts import UserActs
+from .view import shows_slices, window_names
 
 if TYPE_CHECKING:
     from napari_samadapt.session.session import Session
@@ -87,9 +88,8 @@ class Dock(QWidget):
 
     def open_path(self, path: Path) -> None:
         """Read a volume in the background, then work on it."""
-        if self.files.may_leave(self.session):
-            self.panels.learning.set_status(f"Reading {path.name}…")
-            self.files.read(path, self.open_volume, self._show_idle)
+        self.panels.learning.set_status(f"Reading {path.name}…")
+        self.files.read(path, self.open_volume, self._show_idle)
 
     def open_volume(self, volume: Volume, image: Image | None = None) -> None:
         """Work on a volume; `image` is its layer where there is one already.
@@ -261,13 +261,14 @@ class Dock(QWidget):
             volume_text(volume_name(volume), volume.shape, volume.spacing, volume.spatial),
             () if volume.is_color else window_names(volume),
         )
-        names = [name for name in AXIS_NAMES if _shows_slices(volume, volume.anatomical_axis(name))]
+        names = [name for name in AXIS_NAMES if shows_slices(volume, volume.anatomical_axis(name))]
         self.panels.volume.set_axes(names)
         self._show_ready(True)
 
     def _show_ready(self, ready: bool) -> None:
-        for panel in (self.panels.classes, self.panels.prompts, self.panels.slice, self.panels.learning):
+        for panel in (self.panels.classes, self.panels.prompts, self.panels.slice):
             panel.setEnabled(ready)
+        self.panels.learning.set_ready(ready)
         self.panels.export.set_ready(ready, False)
         if not ready:
             self.panels.volume.set_volume("", ())
@@ -276,7 +277,9 @@ class Dock(QWidget):
             self._show_idle()
 
     def _show_idle(self) -> None:
-        if self.session is None:
+        if self.session is not None and self._parts:
+            self._parts[1].show_status()
+        else:
             text = "Loading the model…" if self._loading else "Open a volume or a sample to begin."
             self.panels.learning.set_status(text)
 
@@ -307,17 +310,3 @@ class Dock(QWidget):
     def _restore_layers(self) -> None:
         if self.layers is not None and self.layers.restore():
             notify.tell("The layer was put back: it shows the masks of this session, which are still there.")
-
-
-def window_names(volume: Volume) -> tuple[str, ...]:
-    """The presets to choose from: CT windows for a CT, percentiles, and what was set on the canvas."""
-    from napari_samadapt.imaging.intensity import CT_WINDOWS, looks_like_ct
-
-    presets = tuple(CT_WINDOWS) if looks_like_ct(volume) else ("auto",)
-    return (*presets, "percentile", CUSTOM_WINDOW)
-
-
-def _shows_slices(volume: Volume, axis: int) -> bool:
-    """False for the axes along which a 2D image or a single slice would be cut into lines."""
-    others = [slice_count(volume.shape, other) for other in range(3) if other != axis]
-    return min(others) > 1

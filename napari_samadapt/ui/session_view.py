@@ -21,9 +21,9 @@ from .panels.export import ExportPanel
 from .panels.learning import LearningPanel
 from .panels.prompts import PromptsPanel
 from .panels.slice_actions import SlicePanel
-from .panels.volume import CUSTOM_WINDOW, VolumePanel
+from .panels.volume import VolumePanel
 from .status import LearningFacts, learning_status
-from .view import slice_view
+from .view import CUSTOM_WINDOW, slice_view
 
 if TYPE_CHECKING:
     from napari_samadapt.learning.fine_tune import TrainProgress
@@ -83,8 +83,6 @@ class SessionView:
         self._connections = Connections()
         self._connect()
         self.show_axis()
-        policy = session.policy
-        panels.learning.set_settings(policy.enabled, session.config.method, policy.seconds or 60.0)
         self._on_classes_changed()
         self._on_learning_changed()
         self._show_undo()
@@ -132,7 +130,13 @@ class SessionView:
         """Anatomical letters at the left, right, top and bottom of the canvas."""
         for (name, position), letter in zip(EDGES.items(), letters, strict=True):
             self._viewer.canvas.overlays[name] = TextOverlay(
-                text=letter, position=position, font_size=14, visible=bool(letter), color="#f0e442", box=False
+                text=letter,
+                position=position,
+                font_size=14,
+                visible=bool(letter),
+                color="#f0e442",
+                box=True,
+                box_color="#000000b0",
             )
 
     def _connect(self) -> None:
@@ -161,10 +165,12 @@ class SessionView:
         if any(key == here or key.axis != here.axis for key in keys):
             self._layers.refresh(self._layers.annotation, self._session.annotation)
             self._layers.refresh(self._layers.prediction, self._session.prediction)
+        if here in keys and here in self._session.accepted:
+            self._panels.prompts.reset_hint()
         for key in keys:
             self._show_state(key)
         self._show_undo()
-        self._show_learning()
+        self.show_status()
 
     def _on_predicted(self, key: SliceKey) -> None:
         self._show_state(key)
@@ -176,19 +182,23 @@ class SessionView:
         if progress.held_out_dice is not None:
             self._dice = progress.held_out_dice
         self._panels.learning.curves.add(progress.step, progress.loss, progress.held_out_dice)
-        self._show_learning()
+        self.show_status()
 
     def _on_learning_changed(self, _state: str = "") -> None:
         if self._session.learning_state == "training" and self._refreshed[1]:
             self._refreshed = (0, 0)
+        session = self._session
+        self._panels.learning.set_settings(
+            session.policy.enabled, session.config.method, session.policy.seconds or 60.0
+        )
         self._panels.learning.curves.draw_now()
-        self._show_learning()
+        self.show_status()
 
     def _on_adapter_changed(self, version: int) -> None:
         if version == 0:
             self._progress = self._dice = None
             self._panels.learning.curves.clear_curves()
-        self._show_learning()
+        self.show_status()
 
     def _on_classes_changed(self) -> None:
         self._layers.show_classes(self._session.classes, self._session.active_class)
@@ -208,10 +218,12 @@ class SessionView:
         self._refreshed = (done, total)
         if done == total:
             self._layers.refresh(self._layers.prediction, self._session.prediction)
-        self._show_learning()
+        self.show_status()
 
     def _on_slice_on_screen_changed(self, _event: Any = None) -> None:
         key = self._tools.slice_on_screen()
+        if key.index != self._panels.slice.strip.current:
+            self._panels.prompts.reset_hint()
         self._panels.slice.strip.set_current(key.index)
         self._session.look_at(key)
 
@@ -225,7 +237,7 @@ class SessionView:
     def _show_undo(self) -> None:
         self._panels.slice.set_undo(self._session.can_undo, self._session.can_redo)
 
-    def _show_learning(self) -> None:
+    def show_status(self) -> None:
         session, progress = self._session, self._progress
         accepted, version = len(session.accepted), session.adapter_version
         self._panels.learning.set_state(session.learning_state, can_start=accepted > 0, can_reset=version > 0)

@@ -19,9 +19,9 @@ from .canvas_tools import CanvasTools
 from .connections import Connections
 from .keys import KeyBindings
 from .layers import VolumeLayers
-from .panels.volume import CUSTOM_WINDOW
 from .session_view import Panels, SessionView
 from .strokes import Stroke, stroke_of
+from .view import CUSTOM_WINDOW
 
 if TYPE_CHECKING:
     from napari_samadapt.session.session import Session

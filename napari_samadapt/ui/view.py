@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_samadapt.imaging.volume import Volume
+from napari_samadapt.imaging.volume import Volume, slice_count
 
+CUSTOM_WINDOW = "as on the canvas"
+"""The name of a window that is no preset: what the user set by napari's contrast."""
 _ROWS_AND_COLUMNS = {
     "axial": ("coronal", "sagittal"),
     "coronal": ("axial", "sagittal"),
@@ -63,3 +65,17 @@ def slice_view(volume: Volume, axis: int) -> SliceView:
         ("down" if down else "up", "right" if right else "left"),
         (left_letter, right_letter, top, bottom),
     )
+
+
+def window_names(volume: Volume) -> tuple[str, ...]:
+    """The presets to choose from: CT windows for a CT, percentiles, and what was set on the canvas."""
+    from napari_samadapt.imaging.intensity import CT_WINDOWS, looks_like_ct
+
+    presets = tuple(CT_WINDOWS) if looks_like_ct(volume) else ("auto",)
+    return (*presets, "percentile", CUSTOM_WINDOW)
+
+
+def shows_slices(volume: Volume, axis: int) -> bool:
+    """False for the axes along which a 2D image or a single slice would be cut into lines."""
+    others = [slice_count(volume.shape, other) for other in range(3) if other != axis]
+    return min(others) > 1

@@ -65,7 +65,7 @@ class ClassesPanel(QWidget):
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(_ID, QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(_LOCK, QHeaderView.ResizeMode.ResizeToContents)
-        self._table.setFixedHeight(5 * _ROW_HEIGHT - 2)
+        self._table.setFixedHeight(5 * _ROW_HEIGHT + 8)
         self._table.itemChanged.connect(self._on_item_changed)
         self._table.itemSelectionChanged.connect(self._on_selection_changed)
         self._add = button("＋", "Add a class", self.added.emit)

@@ -88,6 +88,14 @@ class LearningPanel(QWidget):
         self._reset.setEnabled(can_reset)
         self._method.setEnabled(not busy)
 
+    def set_ready(self, ready: bool) -> None:
+        """Enable the controls, or only the status line where there is nothing to learn from yet."""
+        for control in (self._on, self._method, self._seconds):
+            control.setEnabled(ready)
+        if not ready:
+            self.set_state("off", can_start=False)
+            self._method.setEnabled(False)
+
     def set_status(self, text: str) -> None:
         """Say what happens now and what to do next."""
         self._status.setText(text)

@@ -81,6 +81,10 @@ class PromptsPanel(QWidget):
 
     _tool = ""
 
+    def reset_hint(self) -> None:
+        """Say the tool's own hint again."""
+        self._show_hint()
+
     def _show_hint(self) -> None:
         negative = self._tool == "point" and not self._positive
         self._hint.setText(_HINTS["point-" if negative else self._tool])

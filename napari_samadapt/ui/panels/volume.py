@@ -20,7 +20,6 @@ MODELS = {
     "vit_h": ("ViT-H", "SAM ViT-H: 2.6 GB, downloaded once; wants a GPU"),
 }
 _FROM_FILE = "from a file…"
-CUSTOM_WINDOW = "as on the canvas"
 
 
 class VolumePanel(QWidget):
