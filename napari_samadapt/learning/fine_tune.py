@@ -57,7 +57,10 @@ class FineTuneConfig:
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """What one step gave; `seconds` of computing so far; `held_out_dice` is None until it was measured."""
+    """What one step gave: `loss` of the automatic decoder, `seconds` of computing so far.
+
+    `held_out_dice` is None until it was measured.
+    """
 
     step: int
     seconds: float
@@ -198,7 +201,8 @@ def _update(losses: Losses, optimizer: torch.optim.Optimizer) -> tuple[float, Pa
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
     optimizer.step()
-    return value, tuple((name, part.item()) for name, part in losses.items())
+    automatic = losses["entropy"] + losses["dice"]  # what every step has: a curve of these can be read
+    return automatic.item(), tuple((name, part.item()) for name, part in losses.items())
 
 
 def _fraction(config: FineTuneConfig, step: int, seconds: float) -> float:

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QCloseEvent, QShowEvent
-from qtpy.QtWidgets import QApplication, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QFrame, QLabel, QVBoxLayout, QWidget
 
 from napari_samadapt.imaging.volume import AXIS_NAMES, Volume
 
@@ -25,7 +25,7 @@ from .panels.classes import ClassesPanel
 from .panels.export import ExportPanel
 from .panels.learning import LearningPanel
 from .panels.prompts import PromptsPanel
-from .panels.section import Section
+from .panels.section import Column, Section
 from .panels.slice_actions import SlicePanel
 from .panels.volume import VolumePanel
 from .posting import Background, MainThreadPoster
@@ -48,7 +48,6 @@ _TITLES = {
 }
 # A learning thread hands the interpreter back to the window after this time (Python waits 5 ms by itself).
 _SWITCH_SECONDS = 0.001
-_WIDTH = 356  # fits a window of 1280 pixels with a canvas that is still wide enough
 _STYLE = "QPushButton { padding: 3px 4px; min-width: 0; }"
 
 
@@ -179,7 +178,7 @@ class Dock(QWidget):
         for name, title in _TITLES.items():
             sections.addWidget(Section(title, getattr(self.panels, name), extras.get(name)))
         sections.addStretch(1)
-        scroll = QScrollArea()
+        scroll = Column()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -188,7 +187,6 @@ class Dock(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         self.setStyleSheet(_STYLE)
-        self.setMinimumWidth(_WIDTH)
 
     def _connect(self) -> None:
         add, volume, export = self._connections.add, self.panels.volume, self.panels.export

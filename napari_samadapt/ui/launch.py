@@ -4,6 +4,7 @@ from pathlib import Path
 
 import napari
 from napari.layers import Layer
+from qtpy.QtWidgets import QWidget
 
 from napari_samadapt.imaging.reading import read_volume
 
@@ -21,7 +22,17 @@ def open_window(path: Path | None) -> napari.Viewer:
         viewer.add_layer(Layer.create(*image_layer_tuple(volume)))
     viewer.window.add_plugin_dock_widget("napari-samadapt", WIDGET)
     viewer.show()
+    fit_to_screen(viewer.window._qt_window)  # napari offers no public way to its window
     return viewer
+
+
+def fit_to_screen(window: QWidget) -> None:
+    """Shrink and move a window that reaches beyond its screen: with three columns napari's own size often does."""
+    available = window.screen().availableGeometry()
+    geometry = window.geometry()
+    if not available.contains(geometry):
+        window.resize(geometry.size().boundedTo(available.size()))
+        window.move(available.topLeft())
 
 
 def run_window(path: Path | None) -> None:

@@ -19,6 +19,7 @@ from .canvas_tools import CanvasTools
 from .connections import Connections
 from .keys import KeyBindings
 from .layers import VolumeLayers
+from .method_settings import ask_method_settings
 from .session_view import Panels, SessionView
 from .strokes import Stroke, stroke_of
 from .view import CUSTOM_WINDOW
@@ -95,6 +96,7 @@ class UserActs:
             (panels.learning.enabled, lambda on: self.set_policy(enabled=on)),
             (panels.learning.seconds, lambda seconds: self.set_policy(seconds=float(seconds))),
             (panels.learning.method, self.set_method),
+            (panels.learning.settings, self.change_settings),
         ]
         for signal, act in acts:
             self._connections.add(signal, notify.reported(act))
@@ -274,3 +276,9 @@ class UserActs:
         from napari_samadapt.learning.adapters import AdapterConfig
 
         self._session.set_method(AdapterConfig(method=method))
+
+    def change_settings(self) -> None:
+        """Ask for the numbers of the method, and train that kind of adapter from now on."""
+        config = ask_method_settings(self._session.config, self._panels.learning)
+        if config is not None:
+            self._session.set_method(config)

@@ -8,7 +8,7 @@ from napari_samadapt.ui.panels.classes import ClassesPanel
 from napari_samadapt.ui.panels.export import ExportPanel
 from napari_samadapt.ui.panels.learning import LearningPanel
 from napari_samadapt.ui.panels.prompts import PromptsPanel
-from napari_samadapt.ui.panels.section import Section
+from napari_samadapt.ui.panels.section import Column, Section
 from napari_samadapt.ui.panels.slice_actions import SlicePanel
 from napari_samadapt.ui.panels.volume import VolumePanel
 
@@ -180,3 +180,15 @@ def test_a_section_folds(qtbot, shown):
     section.show()
     qtbot.mouseClick(section.findChild(QToolButton), Qt.MouseButton.LeftButton)
     assert not panel.isVisible()
+
+
+def test_a_column_is_never_narrower_than_its_panels(shown):
+    """The dock's right edge was cut off once the theme had made the panels wider."""
+    inner = QPushButton("short")
+    column = shown(Column())
+    column.setWidgetResizable(True)
+    column.setWidget(inner)
+    column.show()
+    narrow = column.minimumSizeHint().width()
+    inner.setText("a text that is very much longer than it was before")
+    assert column.minimumSizeHint().width() == inner.minimumSizeHint().width() > narrow

@@ -21,12 +21,13 @@ _SECONDS = (15, 30, 60, 120, 300)
 
 
 class LearningPanel(QWidget):
-    """`enabled(bool)`, `method(name)`, `seconds(int)`, `started()`, `paused()`, `resumed()`, `stopped()`,
+    """`enabled(bool)`, `method(name)`, `settings()`, `seconds(int)`, `started()`, `paused()`, `resumed()`, `stopped()`,
     `reset()`.
     """
 
     enabled = Signal(bool)
     method = Signal(str)
+    settings = Signal()
     seconds = Signal(int)
     started = Signal()
     paused = Signal()
@@ -47,6 +48,8 @@ class LearningPanel(QWidget):
         for name in methods:
             self._method.addItem(METHOD_TEXTS.get(name, name), name)
         self._method.activated.connect(lambda place: self.method.emit(str(self._method.itemData(place))))
+        self._settings = button("…", "Numbers of the method: rank, scale, experts", self.settings.emit)
+        self._settings.setMaximumWidth(24)
         self._seconds = QComboBox()
         self._seconds.setToolTip("How long one episode of learning lasts")
         for seconds in _SECONDS:
@@ -63,7 +66,7 @@ class LearningPanel(QWidget):
         self.curves = LearningCurves()
         self._status = hint_label(2)
         layout = column(self)
-        layout.addLayout(row(self._on, 1, self._method, self._seconds))
+        layout.addLayout(row(self._on, 1, self._method, self._settings, self._seconds))
         layout.addLayout(row(self._start, self._pause, self._stop, self._reset))
         layout.addWidget(self.curves)
         layout.addWidget(self._status)
@@ -87,6 +90,7 @@ class LearningPanel(QWidget):
         self._stop.setEnabled(busy)
         self._reset.setEnabled(can_reset)
         self._method.setEnabled(not busy)
+        self._settings.setEnabled(not busy and self._method.currentData() != "decoder-only")
 
     def set_ready(self, ready: bool) -> None:
         """Enable the controls, or only the status line where there is nothing to learn from yet."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -47,6 +48,22 @@ class Section(QFrame):
     def _on_fold_toggled(self, open_: bool) -> None:
         self._fold.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
         self.panel.setVisible(open_)
+
+
+class Column(QScrollArea):
+    """Scrolls up and down only: never narrower than what it shows."""
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the panels need with the fonts and the theme in use."""
+        shown = self.widget()
+        width = shown.minimumSizeHint().width() if shown is not None else 0
+        return QSize(width, super().minimumSizeHint().height())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Pass on that the panels need another width."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
 
 def row(*items: QWidget | int) -> QHBoxLayout:

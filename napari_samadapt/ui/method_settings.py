@@ -1,0 +1,50 @@
+"""The dialog for the numbers of a method: rank, scale, experts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import request_values
+from qtpy.QtWidgets import QWidget
+
+if TYPE_CHECKING:
+    from napari_samadapt.learning.adapters import AdapterConfig
+
+Request = Callable[..., dict[str, Any] | None]
+
+TITLE = "Numbers of the adapter. A change starts over from the plain model."
+
+
+def ask_method_settings(
+    config: AdapterConfig, parent: QWidget | None = None, request: Request = request_values
+) -> AdapterConfig | None:
+    """The config with the numbers that the user gives in a modal dialog; None when it is cancelled or unchanged."""
+    values = request(settings_of(config), title=TITLE, parent=parent)
+    chosen = replace(config, **values) if values else config
+    return None if chosen == config else chosen
+
+
+def settings_of(config: AdapterConfig) -> Mapping[str, dict[str, Any]]:
+    """What magicgui is to ask for: only the numbers that the method has."""
+    questions: dict[str, dict[str, Any]] = {}
+    if config.method in ("lora", "conv-lora"):
+        questions["rank"] = _number(int, "Rank", config.rank, "Width of the low-rank change", 1, 64)
+        questions["alpha"] = _number(
+            float, "Scale α", config.alpha, "The change is multiplied by α / rank", 0.1, 512
+        )
+    if config.method == "conv-lora":
+        questions["experts"] = _number(
+            int, "Experts", config.experts, "Convolutions at scales 1, 2, 3, …", 1, 8
+        )
+    return questions
+
+
+def _number(kind: type, label: str, value: float, tooltip: str, low: float, high: float) -> dict[str, Any]:
+    return {
+        "annotation": kind,
+        "label": label,
+        "value": value,
+        "options": {"min": low, "max": high, "tooltip": tooltip},
+    }
