@@ -109,17 +109,22 @@ def read_adapter(path: Path) -> tuple[dict[str, Tensor], AdapterCard]:
         ) from error
 
 
+def check_base(path: Path, card: AdapterCard, sam: PromptableSam) -> None:
+    """SamAdaptError when the adapter of this file was made for another base model than `sam`."""
+    if card.base_sha256 != sam.base_sha256:
+        raise SamAdaptError(
+            f"{path.name} was made for {card.model_type} with checkpoint {card.base_sha256[:12]}…, not for this "
+            f"{sam.model_type} ({sam.base_sha256[:12]}…): load the model it was made for."
+        )
+
+
 def load_adapter(path: Path, sam: PromptableSam) -> tuple[SemanticSam, AdapterCard]:
     """Put the adapter of a file on its base model `sam`, which must carry none yet.
 
     Raises SamAdaptError as `read_adapter` does, and when the adapter was made for another base model.
     """
     tensors, card = read_adapter(path)
-    if card.base_sha256 != sam.base_sha256:
-        raise SamAdaptError(
-            f"{path.name} was made for {card.model_type} with checkpoint {card.base_sha256[:12]}…, not for this "
-            f"{sam.model_type} ({sam.base_sha256[:12]}…): load the model it was made for."
-        )
+    check_base(path, card, sam)
     adapters.insert(sam, card.config)
     model = SemanticSam(sam, tuple(card.classes))
     try:

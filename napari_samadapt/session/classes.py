@@ -23,12 +23,16 @@ def class_color(class_id: int) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def _first_name(class_id: int) -> str:
+    return f"structure {class_id}"
+
+
 class ClassTable:
     """Classes in the order of their ids. A removed class keeps its id and its name in case undo brings it back."""
 
     def __init__(self, classes: Mapping[int, str] | Sequence[str] | None = None) -> None:
         if classes is None:
-            classes = {1: "structure 1"}
+            classes = {1: _first_name(1)}
         named = classes if isinstance(classes, Mapping) else dict(enumerate(classes, start=1))
         self._shown: dict[int, LabelClass] = {}
         self._ever: dict[int, str] = {}
@@ -79,11 +83,24 @@ class ClassTable:
         """Add the classes of these ids that are not there, under their earlier name; True if there were any."""
         missing = sorted({int(class_id) for class_id in ids} - set(self._shown) - {0})
         for class_id in missing:
-            name = (names or {}).get(class_id) or self._ever.get(class_id) or f"structure {class_id}"
+            name = (names or {}).get(class_id) or self._ever.get(class_id) or _first_name(class_id)
             self._put(class_id, name)
         if missing and not self.active:
             self.active = missing[0]
         return bool(missing)
+
+    def adopt(self, names: Mapping[int, str]) -> dict[int, str]:
+        """Give classes that still have their first name these names; returns the names that were not taken."""
+        refused = {}
+        for class_id, name in names.items():
+            current = self.names.get(class_id)
+            if current is None or current == name:
+                continue
+            if current == _first_name(class_id) and name not in self.names.values():
+                self.rename(class_id, name)
+            elif name != _first_name(class_id):
+                refused[class_id] = name
+        return refused
 
     def rename(self, class_id: int, name: str) -> None:
         """Give a class another name; two classes may not share one."""

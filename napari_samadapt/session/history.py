@@ -64,7 +64,7 @@ class Change:
 
     `voxels` (N,) are flat positions in the (z, y, x) array; `before` and `after` (N,) uint16 their labels,
     `fixed_before` and `fixed_after` (N,) bool whether the user had decided them by hand. The marks are those of
-    every slice concerned; None is a slice not touched. An `open` change takes in the stroke that follows it.
+    every slice concerned; None is a slice not touched. An `open` change takes in the stroke that follows it there.
     """
 
     label: str
@@ -132,7 +132,11 @@ class History:
 
     def push(self, change: Change) -> None:
         """Remember a change that was just made; what had been undone is forgotten."""
-        if self._done and self._done[-1].open:
+        if (
+            self._done
+            and self._done[-1].open
+            and self._done[-1].marks_after.keys() == change.marks_after.keys()
+        ):
             change = joined(self._done.pop(), change)
         self._done.append(change)
         self._undone.clear()

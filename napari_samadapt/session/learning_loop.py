@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from psygnal import Signal
@@ -16,7 +16,7 @@ from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.samples import TrainingSample
 
 from .gate import Gate, Ticket
-from .messages import Episode, EpisodeOutcome, LearningPolicy, Post
+from .messages import Episode, EpisodeOutcome, LearningPolicy, Origin, Post
 from .predictor import Predictor, in_plain_words
 from .trainer import Trainer
 
@@ -27,10 +27,11 @@ NOTHING_TO_LEARN = (
 
 @dataclass(frozen=True)
 class SampleSource:
-    """Where the loop gets its material: a sample of an accepted slice (copies), and the ids of the classes."""
+    """Where the loop gets its material: a sample of an accepted slice (copies), the ids of the classes, the view."""
 
     sample: Callable[[SliceKey], TrainingSample]
     class_ids: Callable[[], tuple[int, ...]]
+    view: Callable[[], Origin]
 
 
 class LearningLoop:
@@ -57,7 +58,9 @@ class LearningLoop:
         self.policy = policy
         self.config = config
         self.adapter: AdapterState | None = None
-        self.held_out_dice: float | None = None
+        self.origin: Origin | None = None
+        """What the adapter was trained on; None for the plain model."""
+        self._loading: object | None = None
         self._highest_version = 0
         self._accepted: frozenset[SliceKey] = frozenset()
         self._samples: dict[
@@ -108,6 +111,8 @@ class LearningLoop:
         """Start an episode now, unless one runs; SamAdaptError when there is nothing to learn from."""
         if self._ticket is not None:
             return
+        if self._loading is not None:
+            raise SamAdaptError("An adapter is being loaded: try again in a moment.")
         if not self._class_ids():
             raise SamAdaptError(NOTHING_TO_LEARN)
         self._begin()
@@ -138,13 +143,26 @@ class LearningLoop:
     def forget(self) -> Future[None]:
         """Go back to the plain model."""
         self.stop(keep=False)
-        self._use(None)
+        self._loading = None
+        self._use(None, None)
         return self._predictor.run(lambda live: live.reset())
 
-    def take_over(self, adapter: AdapterState) -> None:
-        """An adapter that the live model has loaded already predicts from now on."""
-        self.config = adapter.config
-        self._use(adapter)
+    def begin_loading(self) -> object:
+        """Drop the running episode and start none while an adapter is loaded; returns the key for `end_loading`."""
+        self.stop(keep=False)
+        self._loading = object()
+        return self._loading
+
+    def end_loading(self, key: object, adapter: AdapterState | None, origin: Origin | None) -> bool:
+        """The live model has loaded an adapter (None: it failed); False where that was overtaken by a reset."""
+        if key is not self._loading:
+            return False
+        self._loading = None
+        if adapter is not None:
+            self.config = adapter.config
+            self._use(adapter, origin)
+        self._start_if_due()
+        return True
 
     def next_version(self) -> int:
         """A version number that no adapter of this session had before."""
@@ -152,7 +170,7 @@ class LearningLoop:
         return self._highest_version
 
     def _start_if_due(self) -> None:
-        due = self.policy.enabled and len(self._new) >= self.policy.every_n_slices
+        due = self.policy.enabled and self._loading is None and len(self._new) >= self.policy.every_n_slices
         if due and self._ticket is None and self._class_ids():
             self._begin()
 
@@ -176,7 +194,7 @@ class LearningLoop:
         unseen = [sample for sample in samples if sample.key in self._new] if enough else []
         held_out = tuple(unseen[len(unseen) // 2 :][:1])
         training = tuple(sample for sample in samples if sample not in held_out)
-        return Episode(training, held_out, self._class_ids(), self.config, self.policy)
+        return Episode(training, held_out, self._class_ids(), self.config, self.policy, self._source.view())
 
     def _all_samples(self) -> tuple[TrainingSample, ...]:
         """One of every accepted slice, in their order."""
@@ -207,18 +225,18 @@ class LearningLoop:
             self._start_if_due()
             return
         adapter = AdapterState(self.next_version(), episode.config, episode.class_ids, outcome.tensors)
-        self.held_out_dice = outcome.held_out_dice
+        origin = replace(episode.origin, held_out_dice=outcome.held_out_dice)
         self._predictor.run(lambda live: live.publish(adapter)).add_done_callback(
-            lambda done: self._post(lambda: self._on_published(ticket, done))
+            lambda done: self._post(lambda: self._on_published(ticket, origin, done))
         )
 
-    def _on_published(self, ticket: Ticket, done: Future[AdapterState]) -> None:
+    def _on_published(self, ticket: Ticket, origin: Origin, done: Future[AdapterState]) -> None:
         if ticket is not self._ticket or done.cancelled():
             return
         if (error := done.exception()) is not None:
             self.failed.emit(in_plain_words("What was learned cannot be used", error))
         else:
-            self._use(done.result())
+            self._use(done.result(), origin)
         self._finish()
         self._start_if_due()
 
@@ -228,8 +246,6 @@ class LearningLoop:
         self._gate.pause(False)
         self.state_changed.emit(self.state)
 
-    def _use(self, adapter: AdapterState | None) -> None:
-        self.adapter = adapter
-        if adapter is None:
-            self.held_out_dice = None
+    def _use(self, adapter: AdapterState | None, origin: Origin | None) -> None:
+        self.adapter, self.origin = adapter, origin
         self.published.emit()

@@ -12,7 +12,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window, render_slice
 from napari_samadapt.imaging.volume import SliceKey, Volume
 from napari_samadapt.learning import adapters
-from napari_samadapt.learning.adapter_file import AdapterCard, load_adapter
+from napari_samadapt.learning.adapter_file import AdapterCard, check_base, load_adapter, read_adapter
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.predict import (
     ImageEmbedding,
@@ -100,6 +100,11 @@ class LiveModel:
         adapters.remove(self._sam)
         self._model = self._state = None
         self.cache.keep_only(0)
+
+    def check(self, path: Path) -> None:
+        """SamAdaptError when the file is no adapter for this base model; nothing is changed."""
+        _, card = read_adapter(path)
+        check_base(path, card, self._sam)
 
     def read(self, path: Path, version: int) -> tuple[AdapterState, AdapterCard]:
         """Predict with the adapter of a file. SamAdaptError when it does not fit; the old one stays then."""

@@ -130,6 +130,15 @@ class RefreshPlan:
     count: int
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What an adapter was trained on: the grey values, the numpy axis of the slices, and Dice where it was measured."""
+
+    window: Window
+    axis: int
+    held_out_dice: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Episode:
     """What one episode of learning is made from."""
@@ -139,6 +148,7 @@ class Episode:
     class_ids: tuple[int, ...]
     config: AdapterConfig
     policy: LearningPolicy
+    origin: Origin
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from .gate import Gate
 from .labelling import Labelling
 from .learning_loop import LearningLoop, SampleSource
 from .live_model import LiveModel
-from .messages import LearningPolicy, Post, PredictRequest, SliceLabels
+from .messages import LearningPolicy, Origin, Post, PredictRequest, SliceLabels
 from .predictor import Predictor, in_plain_words
 from .refresh import Refresh
 from .trainer import Trainer
@@ -79,7 +79,7 @@ class Session(Labelling):
         self._refresh = Refresh(self._predictor, self._book, self._window, self._axis)
         self._learning = LearningLoop(
             self._predictor, self._trainer, gate, self._post,
-            SampleSource(self._make_sample, lambda: self._classes.ids),
+            SampleSource(self._make_sample, lambda: self._classes.ids, lambda: Origin(self._window, self._axis)),
             policy or LearningPolicy(seconds=60.0 if sam.device.type == "cpu" else 30.0),
             adapter or AdapterConfig(),
         )  # fmt: skip
@@ -152,17 +152,19 @@ class Session(Labelling):
         """Load an adapter, add its classes, and predict with it; what goes wrong is told by `failed` too.
 
         On a CT the grey values become those that the adapter was trained with. The future ends on the main thread.
+        A file that does not fit changes nothing, and a running episode goes on.
         """
-        self._learning.stop(keep=False)
-        version, applied = self._learning.next_version(), Future[None]()
-        reading = self._predictor.run(lambda live: live.read(Path(path), version))
-        reading.add_done_callback(lambda done: self._post(lambda: self._on_adapter_read(done, applied)))
+        applied = Future[None]()
+        checking = self._predictor.run(lambda live: live.check(Path(path)))
+        checking.add_done_callback(
+            lambda done: self._post(lambda: self._on_adapter_checked(Path(path), done, applied))
+        )
         return applied
 
     def save_adapter(self, path: str | Path) -> Future[Path]:
         """Write the adapter that predicts now as a file; what goes wrong is told by `failed` too."""
-        adapter = self._learning.adapter
-        if adapter is None:
+        adapter, origin = self._learning.adapter, self._learning.origin
+        if adapter is None or origin is None:
             raise SamAdaptError(
                 "There is nothing to save yet: accept a slice and let the model learn from it first."
             )
@@ -171,9 +173,9 @@ class Session(Labelling):
             *self._base,
             adapter.config,
             {class_id: names.get(class_id, f"structure {class_id}") for class_id in adapter.class_ids},
-            (self._window.low, self._window.high),
-            self._volume.axis_name(self._axis),
-            self._learning.held_out_dice,
+            (origin.window.low, origin.window.high),
+            self._volume.axis_name(origin.axis),
+            origin.held_out_dice,
         )
         saving = self._predictor.run(lambda _live: save_adapter(Path(path), adapter, card))
         saving.add_done_callback(lambda done: self._post(lambda: self._on_adapter_saved(done)))
@@ -248,17 +250,46 @@ class Session(Labelling):
         self._predict_again()
         self.adapter_changed.emit(self._learning.version)
 
-    def _on_adapter_read(self, done: Future[tuple[AdapterState, AdapterCard]], applied: Future[None]) -> None:
+    def _on_adapter_checked(self, path: Path, done: Future[None], applied: Future[None]) -> None:
         if self._tell_failure("The adapter was not loaded", done):
             applied.set_exception(done.exception())
             return
+        key, version = self._learning.begin_loading(), self._learning.next_version()
+        reading = self._predictor.run(lambda live: live.read(path, version))
+        reading.add_done_callback(lambda read: self._post(lambda: self._on_adapter_read(key, read, applied)))
+
+    def _on_adapter_read(
+        self, key: object, done: Future[tuple[AdapterState, AdapterCard]], applied: Future[None]
+    ) -> None:
+        if self._tell_failure("The adapter was not loaded", done):
+            self._learning.end_loading(key, None, None)
+            applied.set_exception(done.exception())
+            return
         adapter, card = done.result()
-        if self._classes.ensure(card.classes, card.classes):
-            self.classes_changed.emit()
+        axis = self._volume.anatomical_axis(card.axis)
+        if not self._learning.end_loading(
+            key, adapter, Origin(Window(*card.window), axis, card.held_out_dice)
+        ):
+            applied.cancel()
+            return
+        self._take_names(card)
         if looks_like_ct(self._volume):
             self.set_window(Window(*card.window))
-        self._learning.take_over(adapter)
+        if axis != self._axis:
+            self.failed.emit(
+                f"This adapter learned {card.axis} slices: change to {card.axis} to see it at its best."
+            )
         applied.set_result(None)
+
+    def _take_names(self, card: AdapterCard) -> None:
+        """Add the adapter's classes; those that nobody named here get its names, and other names are told."""
+        self._classes.ensure(card.classes, card.classes)
+        for class_id, name in self._classes.adopt(card.classes).items():
+            self.failed.emit(
+                f"The adapter calls class {class_id} {name!r}, here it is {self._classes.names[class_id]!r}: "
+                "rename the class, or reset the model if these are different structures."
+            )
+        self.classes_changed.emit()
 
     def _on_adapter_saved(self, done: Future[Path]) -> None:
         self._tell_failure("The adapter was not saved", done)

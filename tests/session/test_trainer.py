@@ -8,18 +8,22 @@ import pytest
 import torch
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.session.gate import Gate
-from napari_samadapt.session.messages import Episode, LearningPolicy
+from napari_samadapt.session.messages import Episode, LearningPolicy, Origin
 from napari_samadapt.session.trainer import REJECTED, Trainer, run_episode, spared_cores
+
+
+ORIGIN = Origin(Window(0.0, 1.0), 0)
 
 
 def an_episode(steps: int = 3) -> Episode:
     sample = TrainingSample(SliceKey(0, 0), np.zeros((4, 4), np.float32), np.zeros((4, 4), np.int64))
-    return Episode((sample,), (), (1,), AdapterConfig(), LearningPolicy(seconds=None, steps=steps))
+    return Episode((sample,), (), (1,), AdapterConfig(), LearningPolicy(seconds=None, steps=steps), ORIGIN)
 
 
 def a_twin() -> Future:

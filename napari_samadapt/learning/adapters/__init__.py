@@ -131,9 +131,6 @@ def load(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         parameter.copy_(tensors[name])
 
 
-Module = nn.Module
-
-
 M = TypeVar("M", bound=nn.Module)
 
 
