@@ -17,7 +17,6 @@ from napari_samadapt.session.gate import Gate
 from napari_samadapt.session.messages import Episode, LearningPolicy, Origin
 from napari_samadapt.session.trainer import REJECTED, Trainer, run_episode, spared_cores
 
-
 ORIGIN = Origin(Window(0.0, 1.0), 0)
 
 
