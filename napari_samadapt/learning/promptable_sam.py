@@ -81,9 +81,12 @@ class PromptableSam(Sam):  # type: ignore[misc]  # segment_anything is not typed
 
 
 def scaled_size(original: Sequence[int], input_size: int) -> tuple[int, int]:
-    """(H, W) of a slice after its longest side was scaled to `input_size`, as SAM's ResizeLongestSide does."""
+    """(H, W) of a slice after its longest side was scaled to `input_size`, as SAM's ResizeLongestSide does.
+
+    A side of a very long slice keeps at least one pixel.
+    """
     scale = input_size / max(original)
-    return int(original[0] * scale + 0.5), int(original[1] * scale + 0.5)
+    return max(1, int(original[0] * scale + 0.5)), max(1, int(original[1] * scale + 0.5))
 
 
 def resize_positions(tensors: Mapping[str, Tensor], model: PromptableSam) -> dict[str, Tensor]:

@@ -20,6 +20,8 @@ CHANNELS = (16, 32, 64)
 """Channels of the detail path at strides 1, 2 and 4."""
 JOINT = 96
 DETAIL_STRIDE = 8
+SMALLEST_DETAIL = 2 * DETAIL_STRIDE
+"""Smaller slices are padded to this side, in pixels: a single cell at stride 8 has no variance to normalise by."""
 LARGEST_DETAIL = 512
 """The detail path runs at the slice's own resolution up to half SAM's input size, within 256 and this, in pixels."""
 
@@ -82,7 +84,7 @@ def slice_grid(original: tuple[int, int], input_size: int) -> SliceGrid:
     """The sizes for slices of `original` (H, W)."""
     largest = min(LARGEST_DETAIL, max(256, input_size // 2))
     detail = original if max(original) <= largest else scaled_size(original, largest)
-    padded = tuple(-(-side // DETAIL_STRIDE) * DETAIL_STRIDE for side in detail)
+    padded = tuple(max(SMALLEST_DETAIL, -(-side // DETAIL_STRIDE) * DETAIL_STRIDE) for side in detail)
     return SliceGrid(original, detail, (padded[0], padded[1]), scaled_size(original, input_size))
 
 

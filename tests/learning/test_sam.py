@@ -114,7 +114,14 @@ def test_mini_takes_positions_of_another_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((100, 200), (512, 1024)), ((200, 100), (1024, 512)), ((1, 3), (341, 1024))]
+    ("shape", "expected"),
+    [
+        ((100, 200), (512, 1024)),
+        ((200, 100), (1024, 512)),
+        ((1, 3), (341, 1024)),
+        ((1, 4096), (1, 1024)),
+        ((4096, 1), (1024, 1)),
+    ],
 )
 def test_the_longest_side_is_scaled(shape: tuple[int, int], expected: tuple[int, int]) -> None:
     assert scaled_size(shape, 1024) == expected

@@ -6,7 +6,9 @@ from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.semantic import SemanticSam, embedding_on_detail, segment_slice, slice_grid
 
 
-@pytest.mark.parametrize("shape", [(40, 50), (64, 64), (9, 70), (600, 300)])
+@pytest.mark.parametrize(
+    "shape", [(40, 50), (64, 64), (9, 70), (600, 300), (4, 5), (8, 8), (1, 1), (1, 1200)]
+)
 def test_logits_lie_on_the_slice(tiny_sam: PromptableSam, shape: tuple[int, int]) -> None:
     model = SemanticSam(tiny_sam, (3, 900))
     assert model(torch.rand(2, 3, *shape)).shape == (2, 3, *shape)
@@ -15,6 +17,13 @@ def test_logits_lie_on_the_slice(tiny_sam: PromptableSam, shape: tuple[int, int]
     assert labels.dtype == np.uint16
     assert set(np.unique(labels)) <= {0, 3, 900}
     assert (confidence >= 1 / 3 - 1e-6).all()
+
+
+def test_a_tiny_slice_can_be_learnt(tiny_sam: PromptableSam) -> None:
+    model = SemanticSam(tiny_sam, (1,)).train()
+    model(torch.rand(2, 3, 4, 5)).square().mean().backward()
+    gradients = [parameter.grad for parameter in model.decoder.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (64, 48), (33, 50), (128, 128), (21, 64)])
