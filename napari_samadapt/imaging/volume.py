@@ -161,7 +161,7 @@ class Volume:
 
 def take_slice(data: NDArray[Any], key: SliceKey) -> NDArray[Any]:
     """The slice as a view (H, W), or (H, W, 3) of a colour volume; SamAdaptError where there is none."""
-    _check_inside(data.shape, key)
+    _check_inside(data.shape, key.axis, key.index)
     return data[(slice(None),) * key.axis + (key.index,)]
 
 
@@ -194,21 +194,19 @@ def parse_slices(text: str, volume: Volume) -> tuple[SliceKey, ...]:
     Raises SamAdaptError for another spelling or a slice outside the volume.
     """
     axis_text, colon, numbers = text.partition(":")
-    if not colon or not all(part.strip().isdecimal() for part in numbers.split(",")):
+    if not colon or not all(part.strip().removeprefix("-").isdecimal() for part in numbers.split(",")):
         raise SamAdaptError(f"Slices are written AXIS:I,J,K, for example axial:5,10,14; {text!r} is not.")
     axis = volume.axis_from(axis_text)
-    keys = tuple(dict.fromkeys(SliceKey(axis, int(part)) for part in numbers.split(",")))
-    for key in keys:
-        _check_inside(volume.shape, key)
-    return keys
+    indices = [int(part) for part in numbers.split(",")]
+    for index in indices:
+        _check_inside(volume.shape, axis, index)
+    return tuple(dict.fromkeys(SliceKey(axis, index) for index in indices))
 
 
-def _check_inside(shape: Sequence[int], key: SliceKey) -> None:
-    count = slice_count(shape, key.axis)
-    if key.index >= count:
-        raise SamAdaptError(
-            f"Slice {key.index} is outside the volume: axis {key.axis} has slices 0 to {count - 1}."
-        )
+def _check_inside(shape: Sequence[int], axis: int, index: int) -> None:
+    count = slice_count(shape, axis)
+    if not 0 <= index < count:
+        raise SamAdaptError(f"Slice {index} is outside the volume: axis {axis} has slices 0 to {count - 1}.")
 
 
 def corner_distance(shape: Sequence[int], first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
