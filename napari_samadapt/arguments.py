@@ -1,6 +1,7 @@
 """The words of the command line become values; files to write are looked at before work starts."""
 
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class AdaptOutputs:
 def parse_prompts(points: Sequence[str], box: str | None) -> Prompts:
     """Prompts from "X,Y,+" or "X,Y,-" and from "X0,Y0,X1,Y1", in pixels of the slice.
 
-    Raises SamAdaptError for another spelling, or when there is neither a point nor a box.
+    Raises SamAdaptError for another spelling, or when there is neither a point of the object nor a box.
     """
     if not points and box is None:
         raise SamAdaptError("There is no prompt: give --point X,Y,+ or --box X0,Y0,X1,Y1.")
@@ -59,6 +60,10 @@ def parse_prompts(points: Sequence[str], box: str | None) -> Prompts:
         corners = _numbers(box.split(","), "--box", box)
         if len(corners) != 4:
             raise SamAdaptError(f'--box is X0,Y0,X1,Y1, for example 20,30,80,90; "{box}" is not.')
+    if corners is None and 1 not in labels:
+        raise SamAdaptError(
+            "There are only background points: give a point of the object (--point X,Y,+) or a --box as well."
+        )
     return Prompts(point_coords=coords, point_labels=labels, box=corners)  # type: ignore[arg-type]  # lists will do
 
 
@@ -111,12 +116,28 @@ def check_distinct(*paths: Path | None) -> None:
 
 def _check_place(path: Path, inputs: Sequence[Path]) -> None:
     path = path.expanduser()
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except OSError as error:  # a name that is too long
+        raise SamAdaptError(f"{path} cannot be written ({error.strerror}). Choose another place.") from error
     if not path.parent.is_dir():
         raise SamAdaptError(f"The folder {path.parent} does not exist: make it or choose another.")
-    if path.is_dir():
+    if is_folder:
         raise SamAdaptError(f"{path} is a folder: name a file in it.")
     for existing in inputs:
-        if path.exists() and existing.exists() and path.samefile(existing):
+        if exists and existing.exists() and path.samefile(existing):
             raise SamAdaptError(f"{path.name} is also an input: choose another name for what is written.")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise SamAdaptError(f"{path} cannot be written: it is read-only. Choose another place.")
+    for place in (path.parent, path):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise SamAdaptError(f"{path} cannot be written: {place} is read-only. Choose another place.")
+    _try_to_write(path)
+
+
+def _try_to_write(path: Path) -> None:
+    """Make and remove a file beside `path`: permissions alone do not tell of full disks or of /proc."""
+    trial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise SamAdaptError(f"{path} cannot be written ({error.strerror}). Choose another place.") from error

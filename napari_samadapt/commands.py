@@ -4,6 +4,7 @@ Outputs are checked before anything is computed: nobody waits two minutes for a 
 """
 
 import json
+import math
 import os
 import secrets
 from contextlib import suppress
@@ -30,6 +31,7 @@ from napari_samadapt.imaging.volume import Volume, parse_slices, put_slice, take
 from napari_samadapt.imaging.writing import write_labels
 
 if TYPE_CHECKING:
+    from napari_samadapt.learning.adapter_file import AdapterCard
     from napari_samadapt.learning.promptable_sam import PromptableSam
 
 AS_ADAPTED = "adapter"
@@ -56,7 +58,7 @@ def segment(
     height, width = take_slice(volume.data, key).shape[:2]
     prompts.check_inside((height, width))
     grey = named_window(volume, window)
-    check_label_target(out, image)
+    check_label_target(out, image, Path(model.name))
 
     from napari_samadapt.learning.predict import decode_mask, encode_slice
 
@@ -89,7 +91,7 @@ def adapt(
     volume = _read_image(image)
     keys = parse_slices(slices_text, volume)
     grey = named_window(volume, window)
-    out.check(image, labels)
+    out.check(image, labels, Path(model.name))
 
     from napari_samadapt.learning.adapter_file import save_adapter
     from napari_samadapt.learning.adapters import AdapterConfig
@@ -113,11 +115,12 @@ def adapt(
             on_step=lambda step: bars.show("Learning", step.fraction, 1),
             on_slice=lambda done, count: bars.show("Predicting", done, count),
         )
+    state, card = adapted.as_file(grey, volume.axis_name(keys[0].axis))
     write_labels(out.prediction, adapted.prediction, volume)
     if out.adapter is not None:
-        save_adapter(out.adapter, *adapted.as_file(grey, volume.axis_name(keys[0].axis)))
+        save_adapter(out.adapter.expanduser(), state, card)
     if out.report is not None:
-        _write_json(out.report, adapted.report.as_dict())
+        _write_json(out.report.expanduser(), adapted.report.as_dict())
     report = adapted.report
     classes, steps_done = len(report.class_ids), report.episodes[0].steps
     tell(f"{out.prediction}: {classes} labels after {steps_done} steps in {report.train_seconds:.0f} s")
@@ -128,14 +131,16 @@ def predict(
 ) -> None:
     """Write the ids that a saved adapter predicts in every slice along the axis it was made for."""
     volume = _read_image(image)
-    check_label_target(out, image)
+    check_label_target(out, image, adapter, *([Path(model)] if model else []))
 
     from napari_samadapt.learning.adapter_file import load_adapter, read_adapter
     from napari_samadapt.session.batch import chosen_names, predict_volume, window_for
 
     _, card = read_adapter(adapter)
     grey = window_for(volume, card) if window == AS_ADAPTED else named_window(volume, window)
-    sam = load_model(ModelChoice(model or card.model_type, device, card.input_size))
+    base = model or card.model_type
+    _check_base(adapter, card, base)
+    sam = load_model(ModelChoice(base, device, card.input_size))
     semantic, _ = load_adapter(adapter, sam)
     with progress_bars() as bars:
         prediction = predict_volume(
@@ -158,6 +163,10 @@ def evaluate(
     ours, _ = read_labels(prediction, volume)
     excluded = parse_slices(exclude_slices, volume) if exclude_slices else ()
     report = label_report(ours, theirs, volume.spacing, ids, excluded)
+    if all(math.isnan(row.dice) for row in report.rows):
+        which = f"label {labels}" if labels else "a label"
+        where = " outside the excluded slices" if excluded else ""
+        raise SamAdaptError(f"Neither file holds {which}{where}: there is nothing to compare.")
     if as_json:
         print_json(report.as_dict())
     else:
@@ -190,6 +199,19 @@ def load_model(model: ModelChoice) -> "PromptableSam":
         with progress_bars() as bars:
             download(CHECKPOINTS[name], lambda done, total: bars.show(name, done, total))
     return load_sam(name, device=chosen, input_size=model.input_size)
+
+
+def _check_base(adapter: Path, card: "AdapterCard", name: str) -> None:
+    """Raises SamAdaptError where `name` is published weights that the adapter was not made for: no download then."""
+    from napari_samadapt.learning.checkpoints import CHECKPOINTS
+
+    if name not in CHECKPOINTS or CHECKPOINTS[name].sha256 == card.base_sha256:
+        return
+    instead = "" if name == card.model_type else "leave --model out or "
+    raise SamAdaptError(
+        f"{adapter.name} was made for {card.model_type} with checkpoint {card.base_sha256[:12]}…, not for the "
+        f"published {name} ({CHECKPOINTS[name].sha256[:12]}…): {instead}give --model FILE, the weights it was made for."
+    )
 
 
 def _read_image(path: Path) -> Volume:

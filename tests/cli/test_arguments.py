@@ -31,6 +31,7 @@ def test_points_and_box_become_prompts():
         (["3,4,+,-"], None, "--point is X,Y"),
         (["a,4,+"], None, "no number"),
         (["nan,4,+"], None, "finite"),
+        (["3,4,-", "5,6,-"], None, "only background points"),
         ([], "1,2,3", "--box is X0"),
         ([], "1,2,3,x", "no number"),
         ([], "5,5,2,2", "no area"),
@@ -39,6 +40,10 @@ def test_points_and_box_become_prompts():
 def test_other_prompts_are_refused(points, box, words):
     with pytest.raises(SamAdaptError, match=words):
         parse_prompts(points, box)
+
+
+def test_background_points_go_with_a_box():
+    assert parse_prompts(["3,4,-"], "0,1,10,12").point_labels.tolist() == [0]
 
 
 def test_ids():
@@ -69,6 +74,7 @@ def test_targets(tmp_path):
         (tmp_path / "mask.txt", "must end in"),
         (tmp_path / "none" / "mask.nii", "does not exist"),
         (image, "is also an input"),
+        (tmp_path / ("long" * 80 + ".nii"), "cannot be written"),
     ]:
         with pytest.raises(SamAdaptError, match=words):
             check_label_target(path, image)

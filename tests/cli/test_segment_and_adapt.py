@@ -6,7 +6,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from .conftest import AFFINE, SHAPE, load
+from napari_samadapt import commands
+
+from .conftest import AFFINE, SHAPE, load, save
 
 
 def test_segment_writes_one_slice_on_the_image_grid(run, tmp_path, image_path, base_model):
@@ -70,18 +72,57 @@ def test_a_saved_adapter_predicts_the_same(run, tmp_path, adapt_words, image_pat
     np.testing.assert_array_equal(load(again), load(out))
 
 
-def test_an_adapter_of_another_base_is_refused(run, tmp_path, image_path, base_model):
-    """Also where the other base has the same shapes."""
+def adapter_of(folder, model_type):
+    """An adapter file of a base model that nobody has."""
     import torch
 
     from napari_samadapt.learning.adapter_file import AdapterCard, save_adapter
     from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 
     config = AdapterConfig("lora")
-    card = AdapterCard("1" * 64, "mini", 256, config, {1: "liver"}, (0, 1), "axial")
-    adapter = save_adapter(
-        tmp_path / "other.safetensors", AdapterState(1, config, (1,), {"a": torch.ones(1)}), card
+    card = AdapterCard("1" * 64, model_type, 256, config, {1: "liver"}, (0, 1), "axial")
+    return save_adapter(
+        folder / "other.safetensors", AdapterState(1, config, (1,), {"a": torch.ones(1)}), card
     )
+
+
+@pytest.mark.parametrize(
+    ("model_type", "words", "told"),
+    [
+        ("vit_b", (), ("for vit_b with", "published vit_b", "give --model FILE")),
+        ("mini", ("--model", "vit_b"), ("for mini with", "published vit_b", "leave --model out")),
+    ],
+)
+def test_an_adapter_of_other_weights_is_refused_before_a_download(
+    run, tmp_path, image_path, monkeypatch, model_type, words, told
+):
+    def load(*_):
+        raise AssertionError("downloads")
+
+    monkeypatch.setattr(commands, "load_model", load)
+    out = tmp_path / "out.nii.gz"
+    outcome = run("predict", image_path, "--adapter", adapter_of(tmp_path, model_type), *words, "--out", out)
+    assert outcome.code == 2, outcome.err
+    assert all(part in outcome.err for part in told)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (3, 8, 8), (1, 1, 200)])
+def test_tiny_and_thin_slices(run, tmp_path, base_model, shape):
+    values = np.zeros(shape, np.uint8)
+    values[..., :3] = 4
+    image, labels = save(tmp_path / "i.nii.gz", values), save(tmp_path / "l.nii.gz", values)
+    words = ("--model", base_model, "--device", "cpu", "--out", tmp_path / "out.nii.gz")
+    outcome = run("segment", image, "--slice", "axial:0", "--point", "2,0,+", *words)
+    assert outcome.code == 0, outcome.err
+    outcome = run("adapt", image, labels, "--slices", "axial:0", "--steps", 6, *words)
+    assert outcome.code == 0, outcome.err
+    assert load(tmp_path / "out.nii.gz").shape == shape
+
+
+def test_an_adapter_of_another_base_is_refused(run, tmp_path, image_path, base_model):
+    """Also where the other base has the same shapes."""
+    adapter = adapter_of(tmp_path, "mini")
     out = tmp_path / "out.nii.gz"
     outcome = run("predict", image_path, "--adapter", adapter, "--model", base_model, "--out", out)
     assert outcome.code == 2
