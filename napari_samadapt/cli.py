@@ -1,12 +1,14 @@
 """The command line: what can be typed, and how mistakes are told; `commands` and `doctor` do the work.
 
-Whatever is wrong with the input is one plain sentence on stderr and exit code 2. Nothing heavy is imported
-before a command runs, so that `--help` answers at once.
+Whatever is wrong with the input is one plain sentence on stderr and exit code 2; a defect of the program is one
+too, and exit code 1. Nothing heavy is imported before a command runs, so that `--help` answers at once.
 """
 
+import logging
+import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
@@ -14,7 +16,14 @@ from typer.core import TyperGroup
 from napari_samadapt import __version__
 from napari_samadapt.imaging.errors import SamAdaptError
 
-_EXIT_BAD_INPUT = 2
+_NAME = "napari-samadapt"
+_EXIT_DEFECT, _EXIT_BAD_INPUT, _EXIT_INTERRUPTED = 1, 2, 130
+_HIGHEST_SEED = 2**32 - 1
+_WRITE_AT_THE_END = ("segment", "adapt", "predict", "evaluate", "doctor")
+"""The commands that have written nothing when something unexpected stops them."""
+_UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
+"""What typer raises for words that no command takes; older versions have it in click, newer ones within."""
+_log = logging.getLogger(__name__)
 
 
 class _GuiByDefault(TyperGroup):
@@ -27,7 +36,7 @@ class _GuiByDefault(TyperGroup):
 
 
 app = typer.Typer(
-    name="napari-samadapt",
+    name=_NAME,
     cls=_GuiByDefault,
     add_completion=False,
     no_args_is_help=False,
@@ -38,6 +47,14 @@ app = typer.Typer(
     epilog="AXIS is axial, coronal or sagittal, or 0, 1, 2 of the (z, y, x) array. "
     "INDEX counts from 0 in that array. X and Y are pixels of the slice, x along its last axis.",
 )
+
+
+def _finite(value: float | None) -> float | None:
+    """A lower bound alone lets NaN and infinity pass."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number of seconds.")
+    return value
+
 
 Image = Annotated[
     Path, typer.Argument(metavar="IMAGE", help="NIfTI, NRRD, MHA or MHD, a DICOM folder, PNG, JPEG or TIFF.")
@@ -84,7 +101,13 @@ Method = Annotated[
 ]
 Seconds = Annotated[
     float | None,
-    typer.Option("--seconds", metavar="S", min=0.1, help="Seconds of training; 60 unless --steps is given."),
+    typer.Option(
+        "--seconds",
+        metavar="S",
+        min=0.1,
+        callback=_finite,
+        help="Seconds of training; 60 unless --steps is given.",
+    ),
 ]
 Steps = Annotated[
     int | None, typer.Option("--steps", metavar="N", min=1, help="Steps of training instead of seconds.")
@@ -138,7 +161,10 @@ def demo(
         Path, typer.Option("--out", metavar="DIR", help="Folder for what the demonstration writes.")
     ] = Path("samadapt-demo"),
     seconds: Annotated[
-        float, typer.Option("--seconds", metavar="S", min=1, help="Seconds of learning, off screen.")
+        float,
+        typer.Option(
+            "--seconds", metavar="S", min=1, callback=_finite, help="Seconds of learning, off screen."
+        ),
     ] = 60,
 ) -> None:
     """Open the bundled sample volume, ready to click; without a display, show the whole loop off screen."""
@@ -208,7 +234,10 @@ def adapt(
     steps: Steps = None,
     device: Device = None,
     input_size: InputSize = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", min=0, max=_HIGHEST_SEED, help="Seed of everything random."),
+    ] = 0,
     save: SavedAdapter = None,
     report: Report = None,
     window: WindowName = "auto",
@@ -288,13 +317,46 @@ def doctor() -> None:
     print_findings()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 2 and one sentence on stderr when the input cannot be used."""
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit.
+
+    With 2 and one sentence on stderr when the input cannot be used, with 1 and one when the program fails, with
+    130 when it is interrupted.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments)
+        code = app(words, prog_name=_NAME, standalone_mode=False)
     except SamAdaptError as error:
-        sys.stderr.write(f"napari-samadapt: {error}\n")
-        sys.exit(_EXIT_BAD_INPUT)
+        _stop(str(error), _EXIT_BAD_INPUT)
+    except _UsageError as error:
+        _stop(_usage_sentence(error), _EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(_EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001  # nobody should have to read a traceback
+        _log.debug("The command %s failed", words, exc_info=True)
+        _stop(_defect_sentence(words, error), _EXIT_DEFECT)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(sentence: str, code: int) -> NoReturn:
+    sys.stderr.write(f"{_NAME}: {sentence}\n")
+    sys.exit(code)
+
+
+def _usage_sentence(error: Any) -> str:
+    """What is wrong with the words, on one line, and where to read what they may be."""
+    wrong = " ".join(error.format_message().split()).rstrip(".")
+    command = error.ctx.command_path if error.ctx else _NAME
+    return f"{wrong}; {command} --help lists what can be given."
+
+
+def _defect_sentence(words: list[str], error: Exception) -> str:
+    if isinstance(error, typer.Abort) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # typer turns an EOFError into it
+    message = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+    what = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    unwritten = "Nothing was written; please" if words[:1] and words[0] in _WRITE_AT_THE_END else "Please"
+    return f"Something went wrong ({what}). {unwritten} report it with what `{_NAME} doctor` prints."
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""Whatever is wrong: one plain sentence on stderr, exit code 2, nothing written."""
+"""Whatever is wrong: one plain sentence on stderr, exit code 2 (1 for a defect), nothing written."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from .conftest import AFFINE, save
+from napari_samadapt import commands
+
+from .conftest import AFFINE, Outcome, Run, save
 
 
 @pytest.fixture
@@ -35,6 +38,7 @@ def places(tmp_path: Path, image_path: Path, labels_path: Path, labels: np.ndarr
     }
 
 
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
 SEGMENT = "segment {image} --slice axial:1 --point 5,5,+ --out {out}"
 ADAPT = "adapt {image} {labels} --slices axial:0,1 --steps 1 --device cpu --out {out}"
 
@@ -48,7 +52,8 @@ ADAPT = "adapt {image} {labels} --slices axial:0,1 --steps 1 --device cpu --out 
         (SEGMENT.replace("{image}", "{cut}"), "cut.nii.gz"),
         (SEGMENT.replace("{image}", "{text}"), "text.xyz"),
         (SEGMENT.replace("axial:1", "axial:3"), "slices 0 to 2"),
-        (SEGMENT.replace("axial:1", "axial:-1"), "AXIS:I,J,K"),
+        (SEGMENT.replace("axial:1", "axial:-1"), "Slice -1 is outside"),
+        (SEGMENT.replace("5,5,+", "5,5,-"), "only background points"),
         (SEGMENT.replace("axial:1", "diagonal:1"), "diagonal"),
         (SEGMENT.replace("axial:1", "axial:0,1"), "one slice"),
         (SEGMENT.replace("5,5,+", "24,5,+"), "24"),
@@ -64,6 +69,14 @@ ADAPT = "adapt {image} {labels} --slices axial:0,1 --steps 1 --device cpu --out 
         (SEGMENT.replace("{out}", "{nowhere}"), "does not exist"),
         (SEGMENT.replace("{out}", "{folder}"), "must end in"),
         (SEGMENT.replace("{out}", "{image}"), "choose another name"),
+        (SEGMENT.replace("{out}", "{labels}") + " --model {labels}", "also an input"),
+        (ADAPT.replace("{out}", "{empty}") + " --model {empty}", "also an input"),
+        ("predict {image} --adapter {empty} --out {empty}", "also an input"),
+        ("predict {image} --adapter {page} --model {empty} --out {empty}", "also an input"),
+        (ADAPT + " --report {folder}/none/report.json", "does not exist"),
+        (ADAPT + " --save {folder}/none/adapter.safetensors", "does not exist"),
+        pytest.param(ADAPT + " --report /proc/report.json", "cannot be written", marks=LINUX),
+        pytest.param(ADAPT + " --save /proc/adapter.safetensors", "cannot be written", marks=LINUX),
         (ADAPT.replace("{labels}", "{missing}"), "missing.nii.gz"),
         (ADAPT.replace("{labels}", "{cut}"), "cut.nii.gz"),
         (ADAPT.replace("{labels}", "{shifted}"), "2"),
@@ -78,37 +91,72 @@ ADAPT = "adapt {image} {labels} --slices axial:0,1 --steps 1 --device cpu --out 
         ("evaluate {missing} {labels}", "missing.nii.gz"),
         ("evaluate {labels} {labels} --labels liver", "liver"),
         ("evaluate {labels} {labels} --exclude-slices axial:3", "slices 0 to 2"),
+        ("evaluate {labels} {labels} --labels 999 --json", "Neither file holds label 999"),
+        ("evaluate {labels} {labels} --exclude-slices axial:0,1,2 --json", "outside the excluded slices"),
+        ("evaluate {empty} {empty}", "Neither file holds a label"),
     ],
 )
 def test_one_sentence_and_nothing_written(run, places, words, sentence):
-    before = contents(places["folder"])
-    outcome = run(*(word.format(**places) for word in words.split()))
-    assert outcome.code == 2
-    assert sentence in outcome.err
-    assert len(outcome.err.strip().splitlines()) == 1, outcome.err
-    assert outcome.err.startswith("napari-samadapt: ")
-    assert outcome.out == ""
-    assert contents(places["folder"]) == before
+    refused(run, places, words, sentence)
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "sentence"),
     [
-        "segment",
-        "segment {image} --out {out}",
-        "adapt {image} {labels} --slices 0:1 --steps 0 --out {out}",
-        "adapt {image} {labels} --slices 0:1 --seconds many --out {out}",
-        "segment {image} --slice 0:1 --label 0 --out {out}",
-        "doctor --nonsense",
-        "demo --seconds 0",
+        ("segment", "IMAGE"),
+        ("segment {image} --out {out}", "--slice"),
+        ("segment {image} --slice 0:1 --point 5,5,+", "--out"),
+        ("segment {image} --slice 0:1 --out", "--out"),
+        (SEGMENT + " --label 0", "--label"),
+        (SEGMENT + " --label one", "--label"),
+        (ADAPT + " --steps 0", "--steps"),
+        (ADAPT + " --seconds many", "--seconds"),
+        (ADAPT + " --seconds 0", "--seconds"),
+        (ADAPT + " --seconds nan", "--seconds"),
+        (ADAPT + " --seconds inf", "--seconds"),
+        (ADAPT + " --seed -1", "--seed"),
+        (ADAPT + " --seed 4294967296", "--seed"),
+        ("doctor --nonsense", "--nonsense"),
+        ("--nonsense", "--nonsense"),
+        ("{image} {labels}", "labels.nii.gz"),
+        ("demo --seconds 0", "--seconds"),
+        ("demo --seconds nan", "--seconds"),
     ],
 )
-def test_words_that_no_command_knows(run, places, words):
-    outcome = run(*(word.format(**places) for word in words.split()))
-    assert outcome.code == 2
-    assert "Usage" in outcome.err
-    assert "Traceback" not in outcome.err
-    assert not places["out"].exists()
+def test_words_that_no_command_takes(run, places, words, sentence):
+    outcome = refused(run, places, words, sentence)
+    assert outcome.err.endswith("--help lists what can be given.\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("height is 0\nat line 3"), "(RuntimeError: height is 0). Nothing was written"),
+        (MemoryError(), "(MemoryError). Nothing"),
+        (EOFError("cut"), "(EOFError: cut)"),
+    ],
+)
+def test_a_defect_is_told_without_a_traceback(run, places, monkeypatch, caplog, error, told):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(commands, "segment", fail)
+    with caplog.at_level("DEBUG", logger="napari_samadapt"):
+        outcome = run(*SEGMENT.format(**places).split())
+    assert outcome.code == 1
+    assert told in outcome.err
+    assert "napari-samadapt doctor" in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1, outcome.err
+    assert "Traceback" in caplog.text
+
+
+def test_an_interruption_is_quiet(run, places, monkeypatch):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "segment", interrupt)
+    outcome = run(*SEGMENT.format(**places).split())
+    assert (outcome.code, outcome.out, outcome.err) == (130, "", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write anywhere")
@@ -119,6 +167,18 @@ def test_a_read_only_folder(run, places, tmp_path):
     outcome = run(*words.split())
     assert outcome.code == 2
     assert "read-only" in outcome.err
+
+
+def refused(run: Run, places: dict[str, Path], words: str, sentence: str) -> Outcome:
+    before = contents(places["folder"])
+    outcome = run(*(word.format(**places) for word in words.split()))
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1, outcome.err
+    assert outcome.err.startswith("napari-samadapt: ")
+    assert outcome.out == ""
+    assert contents(places["folder"]) == before
+    return outcome
 
 
 def contents(folder: Path) -> dict[str, bytes]:
