@@ -5,7 +5,6 @@ too, and exit code 1. Nothing heavy is imported before a command runs, so that `
 """
 
 import logging
-import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
@@ -15,6 +14,21 @@ from typer.core import TyperGroup
 
 from napari_samadapt import __version__
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.options import (
+    Device,
+    Image,
+    InputSize,
+    Mask,
+    Method,
+    Model,
+    Prediction,
+    Report,
+    SavedAdapter,
+    Seconds,
+    Steps,
+    WindowName,
+    finite,
+)
 
 _NAME = "napari-samadapt"
 _EXIT_DEFECT, _EXIT_BAD_INPUT, _EXIT_INTERRUPTED = 1, 2, 130
@@ -47,79 +61,6 @@ app = typer.Typer(
     epilog="AXIS is axial, coronal or sagittal, or 0, 1, 2 of the (z, y, x) array. "
     "INDEX counts from 0 in that array. X and Y are pixels of the slice, x along its last axis.",
 )
-
-
-def _finite(value: float | None) -> float | None:
-    """A lower bound alone lets NaN and infinity pass."""
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a number of seconds.")
-    return value
-
-
-Image = Annotated[
-    Path, typer.Argument(metavar="IMAGE", help="NIfTI, NRRD, MHA or MHD, a DICOM folder, PNG, JPEG or TIFF.")
-]
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        metavar="M",
-        help="mini (bundled), vit_b, vit_l, vit_h (downloaded once), or a file of SAM weights, as MedSAM.",
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option("--device", metavar="D", help="cpu, cuda or mps; the fastest there is by default."),
-]
-InputSize = Annotated[
-    int | None,
-    typer.Option(
-        "--input-size", metavar="N", help="Side of SAM's input: 1024, 512 or 256, for all models but mini."
-    ),
-]
-WindowName = Annotated[
-    str,
-    typer.Option(
-        "--window",
-        metavar="W",
-        help='Grey values that SAM sees: auto, percentile, or a CT window: "soft tissue", lung, bone, brain.',
-    ),
-]
-Mask = Annotated[
-    Path,
-    typer.Option("--out", metavar="MASK", help="Label file to write: .nii.gz, .nii, .nrrd or .mha."),
-]
-Prediction = Annotated[
-    Path,
-    typer.Option(
-        "--out", metavar="PRED", help="Label file to write: the predicted ids of every slice (.nii.gz, …)."
-    ),
-]
-Method = Annotated[
-    str,
-    typer.Option("--method", metavar="METHOD", help="conv-lora, lora or decoder-only."),
-]
-Seconds = Annotated[
-    float | None,
-    typer.Option(
-        "--seconds",
-        metavar="S",
-        min=0.1,
-        callback=_finite,
-        help="Seconds of training; 60 unless --steps is given.",
-    ),
-]
-Steps = Annotated[
-    int | None, typer.Option("--steps", metavar="N", min=1, help="Steps of training instead of seconds.")
-]
-SavedAdapter = Annotated[
-    Path | None,
-    typer.Option("--save", metavar="ADAPTER", help="Adapter file (.safetensors) to write as well."),
-]
-Report = Annotated[
-    Path | None,
-    typer.Option("--report", metavar="REPORT.json", help="Seconds, steps, parameters and Dice, as JSON."),
-]
 
 
 def _version(wanted: bool) -> None:
@@ -163,7 +104,7 @@ def demo(
     seconds: Annotated[
         float,
         typer.Option(
-            "--seconds", metavar="S", min=1, callback=_finite, help="Seconds of learning, off screen."
+            "--seconds", metavar="S", min=1, callback=finite, help="Seconds of learning, off screen."
         ),
     ] = 60,
 ) -> None:

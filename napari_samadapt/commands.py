@@ -28,7 +28,7 @@ from napari_samadapt.imaging.intensity import named_window, render_slice
 from napari_samadapt.imaging.metrics import label_report
 from napari_samadapt.imaging.reading import read_labels, read_volume
 from napari_samadapt.imaging.volume import Volume, parse_slices, put_slice, take_slice
-from napari_samadapt.imaging.writing import write_labels
+from napari_samadapt.imaging.writing import label_names, write_labels
 
 if TYPE_CHECKING:
     from napari_samadapt.learning.adapter_file import AdapterCard
@@ -115,7 +115,7 @@ def adapt(
             on_step=lambda step: bars.show("Learning", step.fraction, 1),
             on_slice=lambda done, count: bars.show("Predicting", done, count),
         )
-    state, card = adapted.as_file(grey, volume.axis_name(keys[0].axis))
+    state, card = adapted.as_file(grey, volume.axis_name(keys[0].axis), label_names(labels))
     write_labels(out.prediction, adapted.prediction, volume)
     if out.adapter is not None:
         save_adapter(out.adapter.expanduser(), state, card)

@@ -50,7 +50,7 @@ def write_labels(
     labels = _checked(labels, reference)
     with _plain_reason(path):  # a name that is too long already fails when it is looked at
         _check_target(path, reference)
-    names_path = path.with_name(path.name[: -len(suffix_of(path))] + ".json")
+    names_path = names_beside(path)
     if names is not None:
         _check_names_target(names_path)
     part, names_part = _part_beside(path), _part_beside(names_path)
@@ -98,15 +98,30 @@ def _check_target(path: Path, reference: Volume) -> None:
             )
 
 
-def _check_names_target(path: Path) -> None:
-    """A JSON file that holds anything but label names belongs to someone else."""
-    if not path.exists():
-        return
+def names_beside(path: Path) -> Path:
+    """Where the names of a label file's ids are: `<stem>.json`."""
+    return path.with_name(path.name[: len(path.name) - len(suffix_of(path))] + ".json")
+
+
+def label_names(path: Path) -> dict[int, str]:
+    """The names of the ids of a label file, from the JSON beside it; empty where there is none."""
+    known = _known_names(names_beside(path))
+    return {int(key): str(name) for key, name in (known or {}).items() if str(key).isdecimal()}
+
+
+def _known_names(path: Path) -> dict[Any, Any] | None:
+    """What a file of label names holds; None where it is no such file."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        known = None
-    if not isinstance(known, dict) or known.keys() != {"labels"}:
+        return None
+    names = known.get("labels") if isinstance(known, dict) and known.keys() == {"labels"} else None
+    return names if isinstance(names, dict) else None
+
+
+def _check_names_target(path: Path) -> None:
+    """A JSON file that holds anything but label names belongs to someone else."""
+    if path.exists() and _known_names(path) is None:
         raise SamAdaptError(
             f"{path.name} exists and holds no label names: choose another name for the labels."
         )

@@ -163,15 +163,17 @@ class Adapted:
     prediction: NDArray[np.uint16]
     report: AdaptReport
 
-    def as_file(self, window: Window, axis: str) -> tuple[AdapterState, AdapterCard]:
-        """What `save_adapter` writes; `axis` is axial, coronal or sagittal."""
+    def as_file(
+        self, window: Window, axis: str, names: Mapping[int, str]
+    ) -> tuple[AdapterState, AdapterCard]:
+        """What `save_adapter` writes; `axis` is axial, coronal or sagittal, `names` those of classes that have one."""
         ids, sam = self.model.class_ids, self.model.sam
         card = AdapterCard(
             base_sha256=sam.base_sha256,
             model_type=sam.model_type,
             input_size=sam.input_size,
             config=self.adapter,
-            classes={class_id: _plain_name(class_id) for class_id in ids},
+            classes={class_id: names.get(class_id) or _plain_name(class_id) for class_id in ids},
             window=(window.low, window.high),
             axis=axis,
             held_out_dice=self.report.episodes[-1].held_out_dice,

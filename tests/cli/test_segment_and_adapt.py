@@ -72,6 +72,19 @@ def test_a_saved_adapter_predicts_the_same(run, tmp_path, adapt_words, image_pat
     np.testing.assert_array_equal(load(again), load(out))
 
 
+def test_names_beside_the_labels_go_into_the_adapter_and_its_predictions(
+    run, tmp_path, adapt_words, labels_path, image_path, base_model
+):
+    labels_path.with_name("labels.json").write_text('{"labels": {"7": "liver"}}')
+    assert labels_path.name == "labels.nii.gz"
+    adapter, again = tmp_path / "a.safetensors", tmp_path / "again.nii.gz"
+    words = ("--slices", "axial:0,2", "--out", tmp_path / "a.nii.gz", "--save", adapter)
+    assert run(*adapt_words, *words).code == 0
+    assert run("predict", image_path, "--adapter", adapter, "--model", base_model, "--out", again).code == 0
+    names = json.loads((tmp_path / "again.json").read_text())
+    assert names == {"labels": {"7": "liver", "52": "structure 52"}}
+
+
 def adapter_of(folder, model_type):
     """An adapter file of a base model that nobody has."""
     import torch

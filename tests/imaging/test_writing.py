@@ -23,7 +23,7 @@ from napari_samadapt.imaging import writing
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.reading import read_labels, read_volume
 from napari_samadapt.imaging.volume import Source, Volume
-from napari_samadapt.imaging.writing import write_labels
+from napari_samadapt.imaging.writing import label_names, write_labels
 
 ORDERS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
 SUFFIXES = [".nii", ".nii.gz", ".nrrd", ".mha"]
@@ -264,7 +264,7 @@ import resource, signal, sys
 import numpy as np
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.volume import Volume
-from napari_samadapt.imaging.writing import write_labels
+from napari_samadapt.imaging.writing import label_names, write_labels
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 labels = np.random.default_rng(0).integers(0, 250, (10, 40, 50)).astype(np.uint8)
 volume = Volume(np.zeros(labels.shape, np.uint8), np.eye(4))
@@ -322,3 +322,20 @@ def test_real_sources(tmp_path, shared_data, name):
         check_world(path, labels, image.affine)
     if image.source.format == "nifti":
         assert (nib.load(tmp_path / "mask.nii.gz").affine == nib.load(shared_data / name).affine).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('{"labels": {"1": "liver", "52": "aorta"}}', {1: "liver", 52: "aorta"}),
+        ('{"labels": {}}', {}),
+        ('{"RepetitionTime": 2.0}', {}),
+        ('{"labels": {"one": "liver"}}', {}),
+        ("not JSON", {}),
+        (None, {}),
+    ],
+)
+def test_the_names_beside_a_label_file(tmp_path, text, names):
+    if text is not None:
+        (tmp_path / "masks.json").write_text(text)
+    assert label_names(tmp_path / "masks.nii.gz") == names

@@ -1,0 +1,80 @@
+"""The arguments and options that commands share: how they are spelled and what --help says of them."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def finite(value: float | None) -> float | None:
+    """A lower bound alone lets NaN and infinity pass."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number of seconds.")
+    return value
+
+
+Image = Annotated[
+    Path, typer.Argument(metavar="IMAGE", help="NIfTI, NRRD, MHA or MHD, a DICOM folder, PNG, JPEG or TIFF.")
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="M",
+        help="mini (bundled), vit_b, vit_l, vit_h (downloaded once), or a file of SAM weights, as MedSAM.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="D", help="cpu, cuda or mps; the fastest there is by default."),
+]
+InputSize = Annotated[
+    int | None,
+    typer.Option(
+        "--input-size", metavar="N", help="Side of SAM's input: 1024, 512 or 256, for all models but mini."
+    ),
+]
+WindowName = Annotated[
+    str,
+    typer.Option(
+        "--window",
+        metavar="W",
+        help='Grey values that SAM sees: auto, percentile, or a CT window: "soft tissue", lung, bone, brain.',
+    ),
+]
+Mask = Annotated[
+    Path,
+    typer.Option("--out", metavar="MASK", help="Label file to write: .nii.gz, .nii, .nrrd or .mha."),
+]
+Prediction = Annotated[
+    Path,
+    typer.Option(
+        "--out", metavar="PRED", help="Label file to write: the predicted ids of every slice (.nii.gz, …)."
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option("--method", metavar="METHOD", help="conv-lora, lora or decoder-only."),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds",
+        metavar="S",
+        min=0.1,
+        callback=finite,
+        help="Seconds of training; 60 unless --steps is given.",
+    ),
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", metavar="N", min=1, help="Steps of training instead of seconds.")
+]
+SavedAdapter = Annotated[
+    Path | None,
+    typer.Option("--save", metavar="ADAPTER", help="Adapter file (.safetensors) to write as well."),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="REPORT.json", help="Seconds, steps, parameters and Dice, as JSON."),
+]
