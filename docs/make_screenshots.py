@@ -30,7 +30,7 @@ from napari_samadapt.imaging.reading import read_labels
 from napari_samadapt.imaging.volume import SliceKey, take_slice
 from napari_samadapt.ui.contributions import sample_path
 from napari_samadapt.ui.dock import Dock
-from napari_samadapt.ui.launch import WIDGET
+from napari_samadapt.ui.launch import WIDGET, fit_to_screen
 from napari_samadapt.ui.layers import position_of
 
 SIZE = (1280, 800)
@@ -49,8 +49,10 @@ class Stage:
         self.dock: Dock = dock
         self.window = self.viewer.window._qt_window  # napari has no public way to the window's geometry
         self.canvas = self.viewer.window._qt_viewer.canvas
-        self.window.setGeometry(0, 0, *SIZE)
         self.viewer.show()
+        self.wait(0.5)
+        fit_to_screen(self.window)
+        self.window.setGeometry(0, 0, *SIZE)  # napari replaces what was set before it was shown
         self.wait(1.0)
 
     def wait(self, seconds: float) -> None:
