@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from qtpy.QtCore import QObject, Qt, Signal
@@ -28,7 +29,8 @@ class MainThreadPoster(QObject):
 
     def __call__(self, function: Callable[[], None]) -> None:
         if self._open:
-            self._posted.emit(function)
+            with contextlib.suppress(RuntimeError):  # Qt has deleted the poster: the application ends
+                self._posted.emit(function)
 
     def close(self) -> None:
         """Drop what is still queued."""
@@ -51,6 +53,7 @@ class Background:
     def __init__(self, post: MainThreadPoster) -> None:
         self._post = post
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="samadapt-files")
+        self._open = True
 
     def run(
         self,
@@ -81,9 +84,19 @@ class Background:
         future.add_done_callback(finished)
 
     def spoken(self, listener: Callable[[str], None]) -> Callable[[str], None]:
-        """`listener`, to be called from the worker thread and run on the main thread."""
-        return lambda text: self._post(lambda: listener(text))
+        """`listener`, to be called from the worker thread and run on the main thread.
+
+        After `close` it raises CancelledError in the worker thread: nobody waits for the end of a download.
+        """
+
+        def speak(text: str) -> None:
+            if not self._open:
+                raise CancelledError
+            self._post(lambda: listener(text))
+
+        return speak
 
     def close(self) -> None:
         """Take no more work; what is running ends by itself and its result is dropped."""
+        self._open = False
         self._executor.shutdown(wait=False, cancel_futures=True)

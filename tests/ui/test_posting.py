@@ -1,7 +1,9 @@
 """Work on other threads comes back on the main thread."""
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+
+import pytest
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.ui import notify
@@ -69,3 +71,20 @@ def test_errors_are_told_in_plain_words(told, caplog):
     assert told[0] == ("error", "Slice &lt;b&gt;3&lt;/b&gt; is missing.")
     assert "KeyError" in told[1][1]
     assert "secret" not in told[1][1]
+
+
+def test_a_deleted_poster_drops_what_a_worker_thread_posts(qtbot):
+    shiboken = pytest.importorskip("shiboken6")
+    post = MainThreadPoster()
+    shiboken.delete(post)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(post, print).result()
+
+
+def test_a_download_ends_when_nobody_waits_for_it(qtbot):
+    background = Background(MainThreadPoster())
+    speak = background.spoken(print)
+    speak("half of it")
+    background.close()
+    with pytest.raises(CancelledError):
+        speak("more of it")
