@@ -9,6 +9,7 @@ translate, rotate, shear and affine of the image, so an image that the user move
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,16 @@ POSITIVE_COLOR, NEGATIVE_COLOR = "#2ecc71", "#ff3b30"
 Position = Sequence[float] | NDArray[Any]
 """Coordinates, (z, y, x) in voxels or napari's world, or (x, y) in pixels."""
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+@dataclass(frozen=True)
+class _Places:
+    """How the viewer's layers lay, the active one, and what part of the world was shown."""
+
+    layers: tuple[Layer, ...]
+    active: Layer | None
+    order: tuple[int, ...]
+    point: tuple[float, ...]
 
 
 class VolumeLayers:
@@ -65,6 +76,7 @@ class VolumeLayers:
         )
         self.prompts.editable = False
         self.box: Shapes | None = None
+        self._places: _Places | None = None
         for layer in (self.prediction, self.annotation, self.prompts):
             viewer.add_layer(layer)
         viewer.layers.selection.active = self.annotation
@@ -76,20 +88,45 @@ class VolumeLayers:
             layer for layer in (self.prediction, self.annotation, self.prompts, self.box) if layer is not None
         )
 
+    @property
+    def needed(self) -> tuple[Layer, ...]:
+        """The layers without which the session cannot be worked on."""
+        return self.image, self.prediction, self.annotation, self.prompts
+
     def remove(self) -> None:
         """Take our layers out of the viewer; the image stays."""
         for layer in self.owned:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
+    def note_places(self) -> None:
+        """Before a layer is deleted: remember how all lay, until `restore`."""
+        if self._places is None:
+            viewer = self._viewer
+            self._places = _Places(
+                tuple(viewer.layers),
+                viewer.layers.selection.active,
+                tuple(viewer.dims.order),
+                tuple(viewer.dims.point),
+            )
+
     def restore(self) -> bool:
-        """Put back those of our layers that the user deleted; True if there were any."""
-        missing = [
-            layer for layer in self.owned if layer is not self.box and layer not in self._viewer.layers
-        ]
-        for layer in missing:
-            self._viewer.add_layer(layer)
-        return bool(missing)
+        """Put back the image and those of our layers that the user deleted; True if there were any."""
+        viewer, (places, self._places) = self._viewer, (self._places, None)
+        missing = [layer for layer in self.needed if layer not in viewer.layers]
+        if not missing:
+            return False
+        order = self.needed if places is None else places.layers
+        for layer in sorted(missing, key=order.index):
+            below = [other for other in order[: order.index(layer)] if other in viewer.layers]
+            viewer.layers.insert(viewer.layers.index(below[-1]) + 1 if below else 0, layer)
+        if places is not None:
+            if len(places.order) == viewer.dims.ndim:
+                viewer.dims.order = places.order
+                viewer.dims.point = places.point
+            if places.active in viewer.layers:
+                viewer.layers.selection.active = places.active
+        return True
 
     def show_classes(self, classes: Sequence[ClassRow], active: int) -> None:
         """Give both masks the colours of the classes, and make `active` what the brush paints."""

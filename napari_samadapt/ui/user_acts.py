@@ -261,6 +261,8 @@ class UserActs:
 
     def _on_order_changed(self, _event: Any) -> None:
         """The user rolled napari's axes: follow."""
+        if self._viewer.dims.ndim < 3:  # all layers are gone
+            return
         axis = int(self._viewer.dims.order[-3]) - (self._viewer.dims.ndim - 3)
         if self._viewer.dims.ndisplay == 2 and axis in (0, 1, 2) and axis != self._session.axis:
             self.show_axis(axis)

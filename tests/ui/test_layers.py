@@ -99,6 +99,28 @@ def test_a_deleted_layer_comes_back_and_all_are_removed_in_the_end(layers, viewe
     assert [layer.name for layer in viewer.layers] == ["image"]
 
 
+def test_deleted_layers_come_back_where_they_were(layers, viewer):
+    viewer.add_layer(Image(np.zeros((6, 20, 30)), name="mine"))
+    viewer.layers.selection.active = layers.prediction
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_point(1, 14.0)
+    before, point = list(viewer.layers), viewer.dims.point
+    layers.note_places()
+    for layer in (layers.prediction, layers.image, layers.prompts):
+        viewer.layers.remove(layer)
+        layers.note_places()
+    assert layers.restore()
+    assert list(viewer.layers) == before
+    assert viewer.layers.selection.active is layers.prediction
+    layers.note_places()
+    viewer.layers.clear()
+    viewer.layers.append(before[-1])
+    assert layers.restore()
+    assert [layer.name for layer in viewer.layers] == ["image", "prediction", "annotation", "prompts", "mine"]
+    assert viewer.dims.order == (1, 0, 2)
+    assert viewer.dims.point == point
+
+
 @pytest.mark.parametrize(
     ("position", "inside"),
     [
