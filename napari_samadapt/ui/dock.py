@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QCloseEvent, QShowEvent
-from qtpy.QtWidgets import QApplication, QFrame, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
 from napari_samadapt.imaging.volume import AXIS_NAMES, Volume
 
@@ -20,6 +19,7 @@ from .connections import Connections
 from .contributions import sample_path, volume_name
 from .file_acts import FileActs, volume_of
 from .kept_work import KeptWork
+from .launch import fit_to_screen
 from .layers import VolumeLayers
 from .panels.classes import ClassesPanel
 from .panels.export import ExportPanel
@@ -28,7 +28,7 @@ from .panels.prompts import PromptsPanel
 from .panels.section import Column, Section
 from .panels.slice_actions import SlicePanel
 from .panels.volume import VolumePanel
-from .posting import Background, MainThreadPoster
+from .running import Running
 from .session_view import Panels, SessionView
 from .slice_strip import StripLegend
 from .status import volume_text
@@ -46,8 +46,6 @@ _TITLES = {
     "learning": "Learning",
     "export": "Export",
 }
-# A learning thread hands the interpreter back to the window after this time (Python waits 5 ms by itself).
-_SWITCH_SECONDS = 0.001
 _STYLE = "QPushButton { padding: 3px 4px; min-width: 0; }"
 
 
@@ -59,13 +57,12 @@ class Dock(QWidget):
         self.setObjectName("samadapt-dock")
         # napari hands out a proxy whose layers are proxies too; ours are told apart by identity.
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self._post = MainThreadPoster(self)
-        self._background = Background(self._post)
+        self._running = Running(self)
+        self._post = self._running.post
         self.panels = Panels(
             VolumePanel(), ClassesPanel(), PromptsPanel(), SlicePanel(), LearningPanel(), ExportPanel()
         )
         self._lay_out()
-        self.session: Session | None = None
         self.layers: VolumeLayers | None = None
         self.tools: CanvasTools | None = None
         self._parts: list[Any] = []
@@ -73,15 +70,19 @@ class Dock(QWidget):
         self._model_name = "mini"
         self._loading = False
         self._waiting: tuple[Volume, Image | None] | None = None
-        self.files = FileActs(self, self._background)
+        self.files = FileActs(self, self._running.background)
         self._kept: KeptWork | None = None
         self._connections = Connections()
-        self._switch_interval = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_SECONDS)
+        self._fitted = False  # that is, never shown yet
         self._connect()
         self._show_ready(False)
         self.load_model("mini")
         self._adopt_open_image()
+
+    @property
+    def session(self) -> Session | None:
+        """The open session; None where there is no volume, and after the end."""
+        return self._running.session
 
     # volumes and models
 
@@ -134,9 +135,7 @@ class Dock(QWidget):
         for part in reversed(self._parts):
             part.close()
         self._parts.clear()
-        if self.session is not None:
-            self.session.close()
-            self.session = None
+        self._running.close_session()
         if self.layers is not None:
             self.layers.remove()
             self.layers = self.tools = None
@@ -144,15 +143,18 @@ class Dock(QWidget):
 
     def shut_down(self) -> None:
         """End everything; the dock is of no use afterwards. May be called twice."""
+        if self._running.ended:
+            return
         self._connections.close()
         self.close_session()
-        sys.setswitchinterval(self._switch_interval)
-        self._post.close()
-        self._background.close()
+        self._running.end()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self.window().installEventFilter(self)  # Qt installs a filter once, however often it is asked to
+        if not self._fitted:
+            self._fitted = True
+            self._post(lambda: fit_to_screen(self.window()))  # once napari has laid the window out
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask before napari's window is closed over masks that were not exported."""
@@ -199,10 +201,8 @@ class Dock(QWidget):
         add(export.save_adapter, notify.reported(lambda: self.files.ask_save_adapter(self.session)))
         add(export.load_adapter, notify.reported(lambda: self.files.ask_load_adapter(self.session)))
         add(self._viewer.layers.events.inserted, notify.reported(self._on_layer_inserted))
+        add(self._viewer.layers.events.removing, notify.reported(self._on_layer_removing))
         add(self._viewer.layers.events.removed, notify.reported(self._on_layer_removed))
-        application = QApplication.instance()
-        if application is not None:
-            add(application.aboutToQuit, self.shut_down)
 
     def _on_model_loaded(self, sam: Any) -> None:
         self.panels.volume.set_model(self._model_name)
@@ -241,11 +241,12 @@ class Dock(QWidget):
         session = Session(volume, sam, post=self._post, **(kept.settings if kept else {}))
         if kept is not None:
             kept.give_to(session)
-        self.session, panels = session, self.panels
+        self._running.session, panels = session, self.panels
         self.layers = VolumeLayers(
             self._viewer, volume, session.annotation, session.prediction, session.displayed, image
         )
         self.tools = CanvasTools(self._viewer, self.layers, session.axis)
+        panels.learning.curves.clear_curves()
         self._show_volume(volume)
         view = SessionView(self._viewer, session, self.layers, self.tools, panels)
         acts = UserActs(self._viewer, session, self.layers, self.tools, panels, view, self._post)
@@ -300,11 +301,19 @@ class Dock(QWidget):
         if self.session is None and self._waiting is None and layer in self._viewer.layers:
             self.open_volume(volume_of(layer), layer)
 
+    def _on_layer_removing(self, _event: Any) -> None:
+        if self.layers is not None:
+            self.layers.note_places()
+
     def _on_layer_removed(self, event: Any) -> None:
-        layers = self.layers
-        if layers is not None and event.value in layers.owned and event.value is not layers.box:
+        if self.layers is not None and event.value in self.layers.needed:
             self._post(self._restore_layers)
 
     def _restore_layers(self) -> None:
+        if self._fitted and not self.window().isVisible():
+            return  # the window is being closed, and its layers with it
         if self.layers is not None and self.layers.restore():
-            notify.tell("The layer was put back: it shows the masks of this session, which are still there.")
+            notify.tell(
+                "The layer was put back: the session works on it, and its masks are still there. "
+                "Open another volume to end the session."
+            )

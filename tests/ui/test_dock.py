@@ -250,6 +250,48 @@ def test_a_deleted_layer_comes_back(qtbot, dock, viewer, told):
     assert told
 
 
+def test_deleting_all_layers_brings_them_back(qtbot, dock, viewer, told):
+    names = [layer.name for layer in viewer.layers]
+    viewer.dims.set_point(0, 12.0)
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4)
+    assert [layer.name for layer in viewer.layers] == names
+    assert viewer.layers.selection.active is dock.layers.annotation
+    assert dock.tools.slice_on_screen() == SliceKey(0, 3)
+    assert [kind for kind, _ in told] == ["hint"]
+
+
+def test_a_deleted_image_comes_back(qtbot, dock, viewer, told):
+    viewer.layers.remove(dock.layers.image)
+    qtbot.waitUntil(lambda: dock.layers.image in viewer.layers)
+    assert viewer.layers[0] is dock.layers.image
+    assert told
+
+
+def test_qt_deleting_the_dock_ends_the_session(qtbot, make_dock, volume, told, monkeypatch):
+    monkeypatch.setattr(qtbot, "addWidget", lambda widget: None)  # it would close the dock once more
+    dock = make_dock()
+    dock.open_volume(volume)
+    qtbot.waitUntil(lambda: dock.session is not None)
+    session, post, widget = dock.session, dock._post, dock.panels.learning
+    shiboken = pytest.importorskip("shiboken6")
+    shiboken.delete(dock)
+    assert not shiboken.isValid(widget)
+    assert session.called("close") == [()]
+    session.learning_changed.emit("idle")
+    shiboken.delete(post)
+    post(lambda: None)
+    assert not told
+
+
+def test_the_next_volume_begins_with_empty_curves(qtbot, dock, volume):
+    first, curves = dock.session, dock.panels.learning.curves
+    curves.add(1, 0.5, 0.7)
+    dock.open_volume(volume)
+    qtbot.waitUntil(lambda: dock.session not in (None, first))
+    assert curves.points == curves.dice_points == ()
+
+
 def test_another_volume_ends_the_session_after_a_question(qtbot, dock, viewer, volume, monkeypatch):
     first = dock.session
     first.set_prompts(SliceKey(0, 2), file_acts_prompts())

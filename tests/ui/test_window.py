@@ -3,6 +3,10 @@
 Needs a display with OpenGL; on a machine without one run the tests under xvfb-run.
 """
 
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 from napari.layers import Layer
@@ -109,3 +113,68 @@ def test_the_window_asks_before_masks_are_lost(window, monkeypatch):
     viewer.window._qt_window.close()
     assert asked
     assert dock.session is not None
+
+
+_CLOSING = """
+    import sys
+    from dataclasses import replace
+    import napari
+    from qtpy.QtCore import QTimer
+    from qtpy.QtWidgets import QMessageBox
+    from napari_samadapt.ui.contributions import sample_path
+    from napari_samadapt.ui.dock import Dock
+    from napari_samadapt.ui.launch import open_window
+
+    when, how = sys.argv[1:]
+    QMessageBox.question = staticmethod(lambda *args: QMessageBox.StandardButton.Discard)
+    viewer = open_window(sample_path("ct"))
+    window = viewer.window._qt_window
+    dock = window.findChild(Dock)
+    accepted = []
+
+    def look():
+        session = dock.session
+        if when == "loading":
+            close()
+        elif session is not None and not accepted:
+            key = dock.tools.slice_on_screen()
+            accepted.append(key)
+            session.set_policy(replace(session.policy, seconds=60.0))
+            annotation = dock.layers.annotation
+            middle = [size // 2 for size in annotation.data.shape]
+            middle[key.axis] = key.index
+            annotation.brush_size = 15
+            with annotation.block_history():
+                annotation.paint(tuple(middle), 1)
+            session.accept(key)
+            session.progress.connect(lambda _: QTimer.singleShot(200, close))
+
+    def close():
+        timer.stop()
+        print("closing", dock._loading, dock.session and dock.session.learning_state, flush=True)
+        window.close() if how == "window" else viewer.close()
+
+    timer = QTimer()
+    timer.timeout.connect(look)
+    timer.start(50)
+    napari.run()
+    print("ended", dock.session, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "how"), [("episode", "window"), ("episode", "viewer"), ("loading", "window")]
+)
+def test_closing_the_window_ends_the_process_cleanly(when, how):
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_CLOSING), when, how],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ("closing False training" if when == "episode" else "closing True None") in ran.stdout
+    assert "ended None" in ran.stdout
+    for word in ("Traceback", "Aborted", "Error", "terminate"):
+        assert word not in ran.stderr
