@@ -42,7 +42,7 @@ class FineTuneConfig:
     encoder_every: int = 4
     pool_size: int = 32
     hold_out_until: float = 0.3
-    decoder_rate: float = 3e-3
+    decoder_rate: float = 5e-3
     adapter_rate: float = 1e-3
     weight_decay: float = 1e-4
 
@@ -95,10 +95,10 @@ def fine_tune(
         model.train()
         if step % config.encoder_every == 0:
             batch = augment(data.draw(config.batch_size, rng), rng)
-            losses = _encoder_losses(model, batch, pool, rng)
+            losses = _encoder_losses(model, batch, pool, rng, 1 - fraction)
         else:
             batch, features = pool.draw(config.batch_size, rng)
-            losses = _automatic_losses(model, batch, features)
+            losses = _automatic_losses(model, batch, features, 1 - fraction)
         loss, parts = _update(losses, optimizer)
         model.eval()
         step += 1
@@ -155,21 +155,22 @@ def held_out_dice(model: SemanticSam, samples: Sequence[TrainingSample]) -> floa
 Losses = dict[str, Tensor]
 
 
-def _automatic_losses(model: SemanticSam, batch: SampleTensors, features: Tensor) -> Losses:
+def _automatic_losses(model: SemanticSam, batch: SampleTensors, features: Tensor, balance: float) -> Losses:
+    """Small classes are favoured at first, or they take hundreds of steps to appear; at the end no longer."""
     with autocast(model.sam.device):
         logits = model.decode(batch.images, features)
-    entropy, dice = cross_entropy_and_dice(logits, batch.targets)
+    entropy, dice = cross_entropy_and_dice(logits, batch.targets, balance)
     return {"entropy": entropy, "dice": dice}
 
 
 def _encoder_losses(
-    model: SemanticSam, batch: SampleTensors, pool: EmbeddingPool, rng: torch.Generator
+    model: SemanticSam, batch: SampleTensors, pool: EmbeddingPool, rng: torch.Generator, balance: float
 ) -> Losses:
     """Encode the batch, fill the pool, and train adapters for the automatic and the prompted use alike."""
     with autocast(model.sam.device):
         features, fine = model.embed(batch.images)
     pool.add(batch, features)
-    losses = _automatic_losses(model, batch, features)
+    losses = _automatic_losses(model, batch, features, balance)
     if features.requires_grad:
         with autocast(model.sam.device):
             losses["prompted"] = prompted_loss(model.sam, features, fine, batch.targets, rng)
