@@ -273,8 +273,8 @@ def test_a22_removing_gives_the_original_layers_back(tiny_sam) -> None:
 
 def test_initial_values_have_the_official_bounds() -> None:
     layer = make_layer(width=768)
-    assert float(layer.lora_a.abs().max()) == pytest.approx(1 / math.sqrt(768), rel=0.05)
+    assert layer.lora_a.abs().max().item() == pytest.approx(1 / math.sqrt(768), rel=0.05)
     assert not layer.lora_b.any()
     weights = torch.cat([e.conv.weight.flatten() for e in layer.experts])
-    assert float(weights.abs().max()) == pytest.approx(1 / math.sqrt(27), rel=0.05)
+    assert weights.abs().max().item() == pytest.approx(1 / math.sqrt(27), rel=0.05)
     assert not layer.gate.any()

@@ -144,4 +144,4 @@ assert Broken.tries == 1 and modules.DECLARED, (Broken.tries, modules.DECLARED)
 
 
 def test_segment_anything_imports_where_torchvisions_operators_do_not_load() -> None:
-    subprocess.run([sys.executable, "-c", BROKEN_TORCHVISION], check=True, timeout=100)
+    subprocess.run([sys.executable, "-P", "-c", BROKEN_TORCHVISION], check=True, timeout=100)

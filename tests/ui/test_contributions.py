@@ -51,7 +51,7 @@ def test_looking_at_the_menu_imports_nothing_heavy():
         "heavy = {'torch', 'SimpleITK', 'nibabel', 'pydicom', 'skimage', 'pyqtgraph', 'napari'} & set(sys.modules)\n"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, f"imported: {done.stderr}"
 
 

@@ -167,10 +167,10 @@ _CLOSING = """
 )
 def test_closing_the_window_ends_the_process_cleanly(when, how):
     ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_CLOSING), when, how],
+        [sys.executable, "-P", "-c", textwrap.dedent(_CLOSING), when, how],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
