@@ -49,7 +49,8 @@ class LearningPanel(QWidget):
             self._method.addItem(METHOD_TEXTS.get(name, name), name)
         self._method.activated.connect(lambda place: self.method.emit(str(self._method.itemData(place))))
         self._settings = button("…", "Numbers of the method: rank, scale, experts", self.settings.emit)
-        self._settings.setStyleSheet("min-width: 20px; max-width: 20px;")  # the dock lets other buttons shrink
+        # The dock lets other buttons shrink.
+        self._settings.setStyleSheet("min-width: 20px; max-width: 20px;")
         self._seconds = QComboBox()
         self._seconds.setToolTip("How long one episode of learning lasts")
         for seconds in _SECONDS:
