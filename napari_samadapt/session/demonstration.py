@@ -65,7 +65,9 @@ def demonstrate(
     mask, adapter = folder / "mask.nii.gz", folder / "adapter.safetensors"
     boxed, boxes = _boxed_labels(sam, volume, auto_window(volume), reference, volume.default_axis, keys)
     queue, steps = EventQueue(), [0]
-    policy = LearningPolicy(seconds=seconds, enabled=False)
+    policy = LearningPolicy(
+        seconds=seconds, enabled=False, spare_cores=0
+    )  # there is no window to spare a core for
     session = Session(volume, sam, post=queue, classes=names, policy=policy)
     failures: list[str] = []
     session.failed.connect(failures.append)
