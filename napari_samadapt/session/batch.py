@@ -23,7 +23,8 @@ from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.learning.semantic import SemanticSam, segment_slice
 
-_HIGHEST_ID = 65535
+from .classes import LARGEST_ID, first_name
+
 HOLD_OUT_FROM = 4
 """Labelled slices from which on one is held out for a while, to measure Dice on."""
 
@@ -95,8 +96,8 @@ def labelled_slices(labels: NDArray[Any], keys: Sequence[SliceKey]) -> dict[Slic
         raise SamAdaptError(
             f"There is no label in the named slices ({named} of axis {keys[0].axis}): name slices with labels."
         )
-    if highest > _HIGHEST_ID:
-        raise SamAdaptError(f"Label id {highest} is too large: ids go from 1 to {_HIGHEST_ID}.")
+    if highest > LARGEST_ID:
+        raise SamAdaptError(f"Label id {highest} is too large: ids go from 1 to {LARGEST_ID}.")
     return {key: values.astype(np.uint16) for key, values in slices.items()}
 
 
@@ -173,7 +174,7 @@ class Adapted:
             model_type=sam.model_type,
             input_size=sam.input_size,
             config=self.adapter,
-            classes={class_id: names.get(class_id) or _plain_name(class_id) for class_id in ids},
+            classes={class_id: names.get(class_id) or first_name(class_id) for class_id in ids},
             window=(window.low, window.high),
             axis=axis,
             held_out_dice=self.report.episodes[-1].held_out_dice,
@@ -181,13 +182,9 @@ class Adapted:
         return AdapterState(1, self.adapter, ids, adapters.state(self.model)), card
 
 
-def _plain_name(class_id: int) -> str:
-    return f"structure {class_id}"
-
-
 def chosen_names(card: AdapterCard) -> Mapping[int, str] | None:
     """The names of an adapter's classes, or None where nobody gave any and they are only numbers."""
-    named = any(name != _plain_name(class_id) for class_id, name in card.classes.items())
+    named = any(name != first_name(class_id) for class_id, name in card.classes.items())
     return card.classes if named else None
 
 

@@ -23,7 +23,8 @@ def class_color(class_id: int) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _first_name(class_id: int) -> str:
+def first_name(class_id: int) -> str:
+    """What a class is called until somebody names it."""
     return f"structure {class_id}"
 
 
@@ -32,7 +33,7 @@ class ClassTable:
 
     def __init__(self, classes: Mapping[int, str] | Sequence[str] | None = None) -> None:
         if classes is None:
-            classes = {1: _first_name(1)}
+            classes = {1: first_name(1)}
         named = classes if isinstance(classes, Mapping) else dict(enumerate(classes, start=1))
         self._shown: dict[int, LabelClass] = {}
         self._ever: dict[int, str] = {}
@@ -83,7 +84,7 @@ class ClassTable:
         """Add the classes of these ids that are not there, under their earlier name; True if there were any."""
         missing = sorted({int(class_id) for class_id in ids} - set(self._shown) - {0})
         for class_id in missing:
-            name = (names or {}).get(class_id) or self._ever.get(class_id) or _first_name(class_id)
+            name = (names or {}).get(class_id) or self._ever.get(class_id) or first_name(class_id)
             self._put(class_id, name)
         if missing and not self.active:
             self.active = missing[0]
@@ -96,9 +97,9 @@ class ClassTable:
             current = self.names.get(class_id)
             if current is None or current == name:
                 continue
-            if current == _first_name(class_id) and name not in self.names.values():
+            if current == first_name(class_id) and name not in self.names.values():
                 self.rename(class_id, name)
-            elif name != _first_name(class_id):
+            elif name != first_name(class_id):
                 refused[class_id] = name
         return refused
 

@@ -25,6 +25,7 @@ from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.samples import TrainingSample
 
+from .classes import first_name
 from .gate import Gate
 from .labelling import Labelling
 from .learning_loop import LearningLoop, SampleSource
@@ -172,7 +173,7 @@ class Session(Labelling):
         card = AdapterCard(
             *self._base,
             adapter.config,
-            {class_id: names.get(class_id, f"structure {class_id}") for class_id in adapter.class_ids},
+            {class_id: names.get(class_id) or first_name(class_id) for class_id in adapter.class_ids},
             (origin.window.low, origin.window.high),
             self._volume.axis_name(origin.axis),
             origin.held_out_dice,
