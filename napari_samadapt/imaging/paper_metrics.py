@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve, distance_transform_edt
+from scipy.ndimage import convolve, distance_transform_edt  # type: ignore[import-untyped]
 
 from .errors import SamAdaptError
 from .metrics import iou
