@@ -1,0 +1,107 @@
+"""Conv-LoRA and LoRA inside a SAM encoder."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from napari_samadapt.learning import adapters
+from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.sam import VIT_SHAPES, build_vit
+
+
+def rouse(sam) -> None:
+    """Random values where training starts at zero."""
+    for parameter in adapters.trainable(sam).values():
+        nn.init.normal_(parameter, std=0.02)
+
+
+@pytest.mark.parametrize("method", ["lora", "conv-lora", "decoder-only"])
+@pytest.mark.parametrize("training", [False, True])
+def test_a1_inserting_changes_nothing_at_first(tiny_sam, method: str, training: bool) -> None:
+    pixels = torch.randn(2, 3, 64, 64)
+    before, _ = tiny_sam.encode(pixels)
+    adapters.insert(tiny_sam, AdapterConfig(method))
+    tiny_sam.train(training)
+    after, _ = tiny_sam.encode(pixels)
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("name", "lora", "conv_lora"),
+    [("vit_b", 110_592, 119_232), ("vit_l", 294_912, 312_192), ("vit_h", 491_520, 514_560)],
+)
+def test_a2_trainable_parameters_equal_the_papers(name: str, lora: int, conv_lora: int) -> None:
+    for method, count in (("lora", lora), ("conv-lora", conv_lora)):
+        with torch.device("meta"):
+            sam = build_vit(VIT_SHAPES[name], 1024, name)
+            adapters.insert(sam, AdapterConfig(method))
+        assert sum(p.numel() for p in adapters.trainable(sam).values()) == count
+
+
+def test_a15_lora_merges_and_conv_lora_refuses(tiny_sam) -> None:
+    other = copy.deepcopy(tiny_sam)
+    adapters.insert(tiny_sam, AdapterConfig("lora"))
+    for layer in adapters.adapters_of(tiny_sam):
+        nn.init.normal_(layer.lora_b, std=0.02)
+    pixels = torch.randn(1, 3, 64, 64)
+    expected, _ = tiny_sam.encode(pixels)
+    adapters.merge(tiny_sam)
+    assert not adapters.adapters_of(tiny_sam)
+    torch.testing.assert_close(tiny_sam.encode(pixels)[0], expected, rtol=1e-4, atol=1e-5)
+    adapters.insert(other, AdapterConfig("conv-lora"))
+    with pytest.raises(TypeError, match="cannot be merged"):
+        adapters.merge(other)
+
+
+def test_a16_the_balance_loss_is_collected_once(tiny_sam) -> None:
+    adapters.insert(tiny_sam, AdapterConfig("conv-lora"))
+    tiny_sam.train()
+    tiny_sam.encode(torch.randn(1, 3, 64, 64))
+    tiny_sam.encode(torch.randn(1, 3, 64, 64))
+    terms = [layer.balance_loss for layer in adapters.adapters_of(tiny_sam)]
+    assert len(terms) == 3
+    total = adapters.pop_balance_loss(tiny_sam)
+    assert total.item() == pytest.approx(sum(term.item() for term in terms))
+    assert float(adapters.pop_balance_loss(tiny_sam)) == 0
+
+
+@pytest.mark.parametrize("method", ["lora", "conv-lora"])
+def test_a3_only_the_adapters_learn(tiny_sam, method: str) -> None:
+    adapters.insert(tiny_sam, AdapterConfig(method))
+    rouse(tiny_sam)
+    names = adapters.trainable(tiny_sam)
+    assert all(".qkv." in name and ".base." not in name for name in names)
+    before = copy.deepcopy(tiny_sam.state_dict())
+    optimizer = torch.optim.AdamW(names.values(), lr=0.1)
+    features, _ = tiny_sam.train().encode(torch.randn(1, 3, 64, 64))
+    (features.square().mean() + adapters.pop_balance_loss(tiny_sam)).backward()
+    optimizer.step()
+    changed = {
+        name for name, tensor in tiny_sam.state_dict().items() if not torch.equal(tensor, before[name])
+    }
+    assert changed == set(names)
+
+
+def test_a22_removing_gives_the_original_layers_back(tiny_sam) -> None:
+    originals = [block.attn.qkv for block in tiny_sam.image_encoder.blocks]
+    pixels = torch.randn(1, 3, 64, 64)
+    before, _ = tiny_sam.encode(pixels)
+    adapters.insert(tiny_sam, AdapterConfig("conv-lora"))
+    for layer in adapters.adapters_of(tiny_sam):
+        nn.init.normal_(layer.lora_b)
+    assert not torch.equal(tiny_sam.encode(pixels)[0], before)
+    adapters.remove(tiny_sam)
+    assert [block.attn.qkv for block in tiny_sam.image_encoder.blocks] == originals
+    assert torch.equal(tiny_sam.encode(pixels)[0], before)
+
+
+def test_a22_saved_tensors_give_the_same_output(tiny_sam) -> None:
+    other = copy.deepcopy(tiny_sam)
+    pixels = torch.randn(1, 3, 64, 64)
+    for sam in (tiny_sam, other):
+        adapters.insert(sam, AdapterConfig("conv-lora"))
+    rouse(tiny_sam)
+    adapters.load(other, adapters.state(tiny_sam))
+    assert torch.equal(other.encode(pixels)[0], tiny_sam.encode(pixels)[0])

@@ -1,0 +1,67 @@
+"""The noisy top-k gate's load-balance loss against reference values."""
+
+import pytest
+import torch
+
+from napari_samadapt.learning.adapters.gating import NoisyTopKGate, expected_load, squared_variation
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([8, 0, 0, 0, 0, 0, 0, 0], 8),
+        ([1, 1, 1, 1], 0),
+        ([3, 1, 0, 0], 2),
+        ([2, 1, 1, 0, 0, 0, 0, 0], 16 / 7),
+        ([1, 1, 0], 0.75),
+        ([5], 0),
+    ],
+)
+def test_a7_squared_variation(values: list[int], expected: float) -> None:
+    assert float(squared_variation(torch.tensor(values, dtype=torch.float64))) == pytest.approx(expected)
+
+
+def test_a8_load() -> None:
+    clean = torch.tensor([[1, 0, -1], [0.2, 0.1, 0.3]], dtype=torch.float64)
+    noisy = torch.tensor([[1.2, -0.1, -0.7], [-0.2, 0.6, 0.1]], dtype=torch.float64)
+    load = expected_load(clean, noisy, torch.full_like(clean, 0.5), noisy.topk(2).values, k=1)
+    expected = torch.tensor([[0.986097, 0.0081975, 5.424e-6], [0.211855, 0.5, 0.274253]], dtype=torch.float64)
+    torch.testing.assert_close(load, expected, rtol=0, atol=1e-6)
+    assert float(squared_variation(load.sum(0))) == pytest.approx(0.529204, abs=1e-6)
+    clean, deviation = torch.tensor([[0.2, 0.1, 0.3, -0.4]]), torch.tensor([[0.5, 0.3, 0.4, 0.6]])
+    noisy = clean + deviation * torch.tensor([[0.3, -1, 0.2, 0.9]])
+    expected = torch.tensor([[0.359424, 0.175324, 0.450262, 0.096800]])
+    load = expected_load(clean, noisy, deviation, noisy.topk(2).values, k=1)
+    torch.testing.assert_close(load, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a8_load_is_the_chance_to_stay_when_the_own_noise_is_drawn_again(k: int) -> None:
+    torch.manual_seed(0)
+    clean, deviation = torch.tensor([[0.2, 0.1, 0.3, -0.4]]), torch.tensor([[0.5, 0.3, 0.4, 0.6]])
+    noisy = clean + deviation * torch.tensor([[0.3, -1, 0.2, 0.9]])
+    load = expected_load(clean, noisy, deviation, noisy.topk(k + 1).values, k)[0]
+    for expert in range(4):
+        again = noisy.repeat(400_000, 1)
+        again[:, expert] = clean[0, expert] + deviation[0, expert] * torch.randn(len(again))
+        stays = (again.topk(k).indices == expert).any(1).float().mean()
+        assert load[expert].item() == pytest.approx(stays.item(), abs=3e-3)
+
+
+def test_a7_all_items_on_one_of_8_experts_cost_0_16() -> None:
+    gate = NoisyTopKGate(3, 8, top_k=1, noise_epsilon=0.0).train()
+    with torch.no_grad():
+        gate.clean[:, 5] = 1000  # far above any noise
+    choice = gate(torch.ones(25, 3))
+    assert choice.experts.unique().tolist() == [5]
+    assert choice.balance_loss is not None
+    assert choice.balance_loss.item() == pytest.approx(0.16, abs=1e-6)
+    assert gate.eval()(torch.ones(25, 3)).balance_loss is None
+
+
+def test_a21_uniform_routing_has_the_expected_variation() -> None:
+    torch.manual_seed(0)
+    gate = NoisyTopKGate(3, 8, top_k=1, noise_epsilon=0.01)
+    pooled = torch.zeros(25, 3)
+    counts = [gate(pooled).experts[:, 0].bincount(minlength=8).double() for _ in range(1000)]
+    assert squared_variation(torch.stack(counts)).mean().item() == pytest.approx(8 / 25, abs=0.02)
