@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .artefacts import colour_light, framed, projected, streaks, ultrasound
 from .palettes import draw_palettes
-from .random_fields import Draw, Slices, smooth
+from .random_fields import Draw, Slices, bell, power, smooth
+from .tables import LABELS
 from .tissues import COLOUR, CT, GENERIC, MR, ULTRASOUND, XRAY, Tissues, draw_tissues
 
 
@@ -29,6 +29,10 @@ class Scene:
         """Indices of the images with one of these looks."""
         looked = self.looks[self.slices.owner]
         return torch.isin(looked, torch.tensor(looks, device=looked.device)).nonzero()[:, 0]
+
+    def places(self) -> Tensor:
+        """Where each pixel's label lies in a flat table (V * LABELS): (I * S * S,)."""
+        return (self.labels + (self.slices.owner * LABELS).view(-1, 1, 1)).flatten()
 
     def subset(self, images: Tensor) -> "Scene":
         """Some of the images."""
@@ -53,8 +57,7 @@ def render(draw: Draw, scene: Scene) -> tuple[Tensor, Tensor]:
 
 def _paint(values: Tensor, scene: Scene) -> Tensor:
     """The values (V, LABELS) of the labels, as images (I, 1, S, S)."""
-    flat = values[scene.slices.owner].gather(1, scene.labels.flatten(1))
-    return flat.view(len(flat), 1, *scene.labels.shape[1:])
+    return values.flatten().index_select(0, scene.places()).view(-1, 1, *scene.labels.shape[1:])
 
 
 def _textures(draw: Draw, scene: Scene, tissues: Tissues) -> Tensor:
@@ -92,31 +95,27 @@ def _window(draw: Draw, image: Tensor, scene: Scene) -> Tensor:
     """Full range, then a random window with saturation, gamma and inversion; the same for a whole volume."""
     volumes, looks, owner = scene.slices.volumes, scene.looks, scene.slices.owner
     device = image.device
-    lowest = torch.full((volumes,), 9.0, device=device).scatter_reduce(
-        0, owner, image.amin((1, 2, 3)), "amin"
-    )
-    highest = torch.full((volumes,), -9.0, device=device).scatter_reduce(
-        0, owner, image.amax((1, 2, 3)), "amax"
-    )
-    cut = draw.uniform(2, volumes, high=0.2) * draw.chance(0.6, volumes)
+    sample = image[:, 0, 1::3, 1::3].flatten(1).sort(1).values
+    ends = sample[:, len(sample[0]) // 500], sample[:, -1 - len(sample[0]) // 200]
+    lowest = torch.full((volumes,), 9.0, device=device).scatter_reduce(0, owner, ends[0], "amin")
+    highest = torch.full((volumes,), -9.0, device=device).scatter_reduce(0, owner, ends[1], "amax")
+    cut = draw.uniform(2, volumes, high=0.12) * draw.chance(0.6, volumes)
     wide = (highest - lowest).clamp_min(1e-3)
     low, high = lowest + cut[0] * wide, highest - cut[1] * wide
     ct = looks == CT
-    low = torch.where(ct, draw.normal(volumes) * 0.03, low)
-    high = torch.where(ct, 1 + draw.normal(volumes) * 0.05, high)
+    low = torch.where(ct, draw.normal(volumes) * 0.02 - 0.02, low)
+    high = torch.where(ct, 1.05 + draw.normal(volumes) * 0.04, high)
     image = ((image - scene.of(low)) / scene.of(high - low)).clamp(0, 1)
     gamma = (draw.normal(volumes) * torch.where(ct, 0.1, 0.3)).exp()
-    image = (image + 1e-6) ** scene.of(gamma)
-    swapped = draw.chance(0.12, volumes) & (looks != ULTRASOUND)
-    return torch.where(scene.of(swapped), 1 - image, image)
+    image = power(image, scene.of(gamma))
+    swapped = scene.of(draw.chance(0.12, volumes) & (looks != ULTRASOUND)).float()
+    return swapped + (1 - 2 * swapped) * image
 
 
 def _coloured(draw: Draw, scene: Scene, tissues: Tissues, camera: "Camera") -> Tensor:
     """Images (I, 3, S, S): mucosa, skin, fundus, stained tissue."""
     palettes, glossy = draw_palettes(draw, scene.slices.volumes)
-    values = palettes[scene.slices.owner].gather(1, scene.labels.flatten(1)[..., None].expand(-1, -1, 3))
-    size = scene.slices.size
-    image = values.transpose(1, 2).reshape(-1, 3, size, size)
+    image = torch.cat([_paint(channel, scene) for channel in palettes.unbind(2)], 1)
     image = image * (1 + 2 * _textures(draw, scene, tissues) + 0.1 * smooth(draw, scene.slices, 1, 5))
     image = colour_light(draw, image, scene.slices, glossy)
     image = camera.take(image, scene.slices)
@@ -147,7 +146,7 @@ class Camera:
         sigma = (blur**2 + (0.4 / rates) ** 2 - 0.15).sqrt()
         place = (index + 0.5) / rates[..., None] - 0.5
         away = place[..., None] - index
-        down = torch.exp(-((away / sigma[..., None, None]) ** 2) / 2)
+        down = bell((away / sigma[..., None, None]) ** 2 / 2)
         down = down / down.sum(3, keepdim=True).clamp_min(1e-6)
         self.down = down * (index < small[..., None])[..., None]  # (2, V, S, S)
         place = ((index + 0.5) * rates[..., None] - 0.5).clamp_min(0)
@@ -181,11 +180,10 @@ class Camera:
         noise = draw.normal(len(image), 1, self.size, self.size)
         chosen = draw.chance(0.35, volumes)[owner].nonzero()[:, 0]
         if len(chosen):
-            noise[chosen] = F.avg_pool2d(noise[chosen], 3, 1, 1) * 2.6
-        amount = sd[owner].view(-1, 1, 1, 1)
-        strong = draw.uniform(volumes, low=0.1, high=0.4)
-        amount = torch.where(
-            speckled[owner].view(-1, 1, 1, 1), strong[owner].view(-1, 1, 1, 1) * image, amount
-        )
-        image = image + noise * amount
-        return torch.where(rician[owner].view(-1, 1, 1, 1), image.abs(), image)
+            some = noise[chosen]
+            some = some + 0.7 * (some.roll(1, 2) + some.roll(-1, 2))
+            noise[chosen] = 0.5 * (some + 0.7 * (some.roll(1, 3) + some.roll(-1, 3)))
+        strong = draw.uniform(volumes, low=0.1, high=0.4) * speckled
+        plain, strong = (sd * ~speckled)[owner].view(-1, 1, 1, 1), strong[owner].view(-1, 1, 1, 1)
+        image = image + noise * (plain + strong * image)
+        return torch.maximum(image, -image * rician[owner].view(-1, 1, 1, 1))

@@ -1,6 +1,7 @@
 """What the machine adds: sectors and shadows, streaks and rings, projection, light, frames and markers."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .random_fields import Draw, Slices, smooth
@@ -46,7 +47,7 @@ def projected(draw: Draw, image: Tensor, depth: Tensor, slices: Slices) -> Tenso
     """An X-ray: the sum of soft layers, `depth` (I, S, S) thick, over a body whose rim is thin."""
     total = depth / depth.flatten(1).amax(1).clamp_min(1e-3).view(-1, 1, 1)
     share = _of(draw.uniform(slices.volumes, low=0.5, high=0.9), slices)
-    soft = torch.nn.functional.avg_pool2d(image, slices.size // 16 * 2 + 1, 1, slices.size // 16)
+    soft = F.interpolate(F.adaptive_avg_pool2d(image, 12), size=slices.size, mode="bilinear")
     return (1 - share[:, None]) * (0.5 * image + 0.5 * soft) + share[:, None] * total[:, None] ** 0.7
 
 
@@ -91,7 +92,7 @@ def framed(
     """Dark borders, sectors and round fields of view hide labels; markers lie over the image at its border."""
     seen = _field_of_view(draw, looks, slices)
     fill = draw.uniform(slices.volumes, high=0.06) * draw.chance(0.4, slices.volumes)
-    images = torch.where(seen[:, None], images, _of(fill, slices)[:, None])
+    images = images * seen[:, None] + _of(fill, slices)[:, None] * ~seen[:, None]
     return _markers(draw, images, slices), labels * seen
 
 
@@ -106,15 +107,18 @@ def _field_of_view(draw: Draw, looks: Tensor, slices: Slices) -> Tensor:
     border = (border * boxed)[:, slices.owner].view(4, -1, 1, 1)
     seen = (y > border[0] - 1) & (y < 1 - border[1]) & (x > border[2] - 1) & (x < 1 - border[3])
     radius = draw.uniform(volumes, low=0.75, high=1.25)
-    rounded = (kind > 0.95) & ~sound | (colour & (kind > 0.6))
-    seen &= ~_of(rounded, slices) | ((y**2 + x**2) < _of(radius, slices) ** 2)
-    apex = _of(draw.uniform(volumes, low=-1.9, high=-1.0), slices)
-    opening = _of(draw.uniform(volumes, low=0.35, high=0.8), slices)
-    angle = torch.atan2(x.expand(slices.size, slices.size), y - apex).abs()
-    far = ((y - apex) ** 2 + x**2).sqrt()
-    near = _of(draw.uniform(volumes, low=0.0, high=0.25), slices) - apex - 1
-    sector = (angle < opening) & (far > near) & (far < near + 1.95)
-    return seen & (~_of(sound & (kind < 0.7), slices) | sector)
+    rounded = (((kind > 0.95) & ~sound) | (colour & (kind > 0.6)))[slices.owner].nonzero()[:, 0]
+    seen[rounded] &= (y**2 + x**2) < _of(radius, slices.subset(rounded)) ** 2
+    apex, opening = draw.uniform(volumes, low=-1.9, high=-1.0), draw.uniform(volumes, low=0.35, high=0.8)
+    begin = draw.uniform(volumes, high=0.25) - apex - 1
+    fan = (sound & (kind < 0.7))[slices.owner].nonzero()[:, 0]
+    if len(fan):
+        some = slices.subset(fan)
+        down, near = y - _of(apex, some), _of(begin, some)
+        far = (down**2 + x**2).sqrt()
+        angle = torch.atan2(x.expand_as(far), down.expand_as(far)).abs()
+        seen[fan] &= (angle < _of(opening, some)) & (far > near) & (far < near + 1.95)
+    return seen
 
 
 def _markers(draw: Draw, images: Tensor, slices: Slices) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .random_fields import Draw
-from .shapes import LABELS, ROLES, role_of_labels
+from .tables import LABELS, ROLES, role_of_labels
 
 # Ground and its spread, organs and their spread, what is inside, tubes; each red, green, blue; then the gloss.
 _PALETTES = (

@@ -70,6 +70,16 @@ class Slices:
         return Slices(self.owner[images], self.z[images], self.half, self.size)
 
 
+def power(base: Tensor, exponent: Tensor) -> Tensor:
+    """`base ** exponent` for a base that is not negative; far faster on a CPU than the operator."""
+    return (base.log() * exponent).exp()
+
+
+def bell(square: Tensor) -> Tensor:
+    """exp(-square), exactly 0 where it hardly differs: numbers below the normal range are very slow to multiply."""
+    return square.clamp_max(10).neg().exp() * (square < 10)
+
+
 def smooth(draw: Draw, slices: Slices, channels: int, cells: float | Tensor, most: int = 0) -> Tensor:
     """Smooth noise (I, channels, S, S) of zero mean and unit variance, coherent between slices of a volume.
 
@@ -82,7 +92,7 @@ def smooth(draw: Draw, slices: Slices, channels: int, cells: float | Tensor, mos
     place = (torch.arange(size, device=draw.device) + 0.5) / size * cells[:, None] + 1
     place = place + draw.uniform(volumes, 1)
     away = place[:, :, None] - torch.arange(knots, device=draw.device)
-    basis = torch.exp(-1.4 * away**2)
+    basis = bell(1.4 * away**2)
     basis = (basis / basis.pow(2).sum(2, keepdim=True).sqrt())[slices.owner]  # (I, S, knots)
     coarse = _coherent(draw, slices, cells, channels * knots * knots)
     count = len(slices)

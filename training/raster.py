@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .random_fields import Draw, Slices, smooth
-from .shapes import FIELDS, TUBE_FIELDS, Phantom
+from .random_fields import Draw, Slices, power, smooth
+from .tables import FIELDS, TUBE_FIELDS, Phantom
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Canvas:
     def __init__(self, grid: Grid, phantom: Phantom, projected: Tensor) -> None:
         self.grid, self.phantom, self.projected = grid, phantom, projected
         self.base = self._base()
+        # A CPU is fastest with what fits its cache.
+        self.chunk = 2**17 if self.base.device.type == "cpu" else 2**24
         self.keys = torch.zeros(self.base.numel(), dtype=torch.int32, device=self.base.device)
         self.open = (self.base > 0).flatten()
         self.depth = torch.zeros(
@@ -76,21 +78,24 @@ class Canvas:
         """Outline, wall and cavity of the bodies: labels (I, S, S) from 0 to 3."""
         body, slices = self.phantom.body, self.grid.slices
         swell = 1 + body.taper[slices.owner] * slices.z
-        ry, rx, cy, cx, power = (
+        ry, rx, cy, cx, exponent = (
             t[slices.owner].view(-1, 1, 1) for t in (body.ry, body.rx, body.cy, body.cx, body.power)
         )
         ry, rx = ry * swell.view(-1, 1, 1), rx * swell.view(-1, 1, 1)
-        out = ((self.grid.y - cy) / ry).abs() ** power + ((self.grid.x - cx) / rx).abs() ** power
-        levels = (body.layers ** body.power[:, None])[slices.owner]
-        base = (out < 1).long()
-        base = torch.where(out < levels[:, 0].view(-1, 1, 1), 2, base)
-        return torch.where(out < levels[:, 1].view(-1, 1, 1), 3, base)
+        out = power(((self.grid.y - cy) / ry).abs(), exponent) + power(
+            ((self.grid.x - cx) / rx).abs(), exponent
+        )
+        levels = (body.layers ** body.power[:, None])[slices.owner].view(-1, 2, 1, 1)
+        wall, cavity = out < levels[:, 0], out < levels[:, 1]
+        # The cavity without a wall keeps its label 3.
+        return torch.maximum(torch.maximum((out < 1).int(), 2 * wall.int()), 3 * cavity.int())
 
     def labels(self) -> Tensor:
         """The label map (I, S, S) int64."""
-        keys = self.keys.view_as(self.base).long()
-        ground = torch.where(keys > 0, self.base.clamp_max(1), self.base)
-        return torch.where(keys % 2 == 1, keys // 2, ground)
+        keys = self.keys.view_as(self.base)
+        solid = keys & 1
+        ground = torch.minimum(self.base, 1 + 2 * (keys == 0).int())
+        return (solid * (keys >> 1) + (1 - solid) * ground).long()
 
     def solids(self) -> None:
         """Draw every solid of the phantoms in the slices that it meets."""
@@ -113,7 +118,7 @@ class Canvas:
             cos, sin = c["angle"].cos(), c["angle"].sin()
             u = dx * (cos / c["rx"]) + dy * (sin / c["rx"])
             v = dy * (cos / c["ry"]) - dx * (sin / c["ry"]) - c["bend"] * (u**2 - 0.3)
-            field = u.abs() ** c["power"] + v.abs() ** c["power"] + c["offset"]
+            field = power(u.abs(), c["power"]) + power(v.abs(), c["power"]) + c["offset"]
             field = field * (1 + c["rough"] * self._at(self.grid.rough, place))
             rim = (1 + c["rim"] / torch.minimum(c["ry"], c["rx"])) ** c["power"]
             self._put(field, rim, c["wall"] ** c["power"], c, place)
@@ -153,41 +158,46 @@ class Canvas:
         smaller = -1.0
         for side in sides:
             fits = (need > smaller) & (need <= side if side < size else need > smaller)
-            chosen = (fits & seen).nonzero()[:, 0]
             smaller = side
-            if not len(chosen):
-                continue
-            corner = [(m[chosen] - side / 2).round().clamp(0, size - side).long() for m in (row, column)]
-            start = s["image"][chosen] * size * size + corner[0] * size + corner[1]
             steps = torch.arange(side, device=device)
-            yield chosen, start.view(-1, 1, 1) + (steps[:, None] * size + steps)
+            window = steps[:, None] * size + steps
+            for chosen in torch.split((fits & seen).nonzero()[:, 0], max(1, self.chunk // side**2)):
+                if len(chosen):
+                    corner = [
+                        (m[chosen] - side / 2).round().clamp(0, size - side).long() for m in (row, column)
+                    ]
+                    start = s["image"][chosen] * size * size + corner[0] * size + corner[1]
+                    yield chosen, start.view(-1, 1, 1) + window
 
     @staticmethod
     def _at(plane: Tensor, place: Tensor) -> Tensor:
-        return plane.flatten()[place]
+        return plane.flatten().index_select(0, place.flatten()).view_as(place)
 
     def _put(self, field: Tensor, rim: Tensor, wall: Tensor, c: dict[str, Tensor], place: Tensor) -> None:
         """Write the labels where `field` is below 1, its inside below `wall`, and the fat up to `rim`."""
         inside = field < 1
         drawn = (field < rim) & (self._at(self.open, place) | (c["free"] > 0))
         key = (2 * c["label"]).int() + inside.int() + 2 * (field < wall).int()
-        where = place[drawn]
-        self.keys.scatter_reduce_(0, where, key[drawn], "amax")
+        self.keys.scatter_reduce_(0, place.flatten(), (key * drawn).flatten(), "amax")
         if len(self.depth):
             layer = drawn & inside & self.projected[self.grid.slices.owner][c["image"]]
-            thick = (1 - field).clamp_min(0).sqrt() * c["reach"] * (c["label"] * 12.9898).sin().abs()
-            self.depth.scatter_add_(0, place[layer], (thick[layer] * 65536).long())
+            weight = c["reach"] * (c["label"] * 12.9898).sin().abs()
+            thick = ((1 - field).clamp_min(0).sqrt() * weight * layer * 65536).long()
+            self.depth.scatter_add_(0, place.flatten(), thick.flatten())
 
 
 def region_labels(draw: Draw, slices: Slices) -> Tensor:
-    """Label maps (I, S, S) without a body: the argmax of smooth noise whose scale differs from volume to volume."""
-    number = 9
-    fine = draw.log_uniform(slices.volumes, low=2, high=14)
-    coarse = draw.log_uniform(slices.volumes, low=2, high=14)
-    fields = smooth(draw, slices, number, coarse, 14)
-    mixed = smooth(draw, slices, number, fine, 14)
-    level = draw.normal(slices.volumes, number) * 0.6
-    index = torch.arange(number, device=draw.device)
-    level = level - 9.0 * (index >= draw.integers(3, number + 1, slices.volumes, 1))
-    score = torch.where((index % 2 == 0).view(1, -1, 1, 1), fields, mixed)
-    return (score + level[slices.owner].view(len(slices), -1, 1, 1)).argmax(1)
+    """Label maps (I, S, S) without a body: where each of eight smooth noises of two random scales is highest."""
+    number = 8
+    score = torch.full((len(slices), slices.size, slices.size), -torch.inf, device=draw.device)
+    labels = torch.zeros_like(score, dtype=torch.int64)
+    allowed = draw.integers(3, number + 1, slices.volumes)
+    for half in range(2):
+        fields = smooth(draw, slices, number // 2, draw.log_uniform(slices.volumes, low=2, high=14), 14)
+        level = draw.normal(slices.volumes, number) * 0.6
+        for index in range(half, number, 2):
+            there = level[:, index] - 9.0 * (index >= allowed)
+            field = fields[:, index // 2] + there[slices.owner].view(-1, 1, 1)
+            labels = labels.where(field <= score, index)
+            score = torch.maximum(score, field)
+    return labels

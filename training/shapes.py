@@ -1,77 +1,13 @@
-"""What a generated phantom consists of: the parameters of its solids and tubes, drawn once for each volume.
-
-Lengths are in half image sides before the view is scaled. Labels come in pairs: 2k is an organ or its wall, 2k + 1
-what is inside it. A higher label lies above a lower one.
-"""
+"""What a generated phantom consists of: the parameters of its solids and tubes, drawn once for each volume."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .random_fields import Draw
-
-FIELDS = (
-    "label", "cy", "cx", "cz", "ry", "rx", "rz", "angle", "power", "bend", "rough", "wall", "shear_y", "shear_x",
-    "present", "free",
-)  # fmt: skip
-"""The columns of a table of solids (V, N, columns): bent super-ellipsoids whose centre moves with z."""
-
-TUBE_FIELDS = ("label", "ay", "ax", "az", "dy", "dx", "dz", "start", "end", "wall", "present", "free")
-"""The columns of a table of tube pieces (V, N, columns): from a to a + d, with a radius at either end."""
-
-GROUPS = {"free": 2, "organ": 14, "pair": 6, "row": 12, "tube": 6, "lesion": 6}
-"""How many pairs of labels each kind of structure has, in the order of the labels."""
-
-FIRST = {name: 4 + 2 * sum(list(GROUPS.values())[:index]) for index, name in enumerate(GROUPS)}
-LABELS = 4 + 2 * sum(GROUPS.values())
-
-ROLES = ("outside", "ground", "wall", "cavity", *GROUPS, "inside")
-
-LAYOUTS = ("torso", "head", "close", "vessels", "lesion", "cells")
-_PRESENT = {  # the probability of each kind in each layout
-    "outline": (1.0, 1.0, 0.1, 0.3, 0.1, 0.1),
-    "wall": (0.8, 1.0, 0.2, 0.1, 0.0, 0.0),
-    "free": (0.25, 0.1, 0.0, 0.0, 0.0, 0.0),
-    "organ": (0.55, 0.4, 0.6, 0.2, 0.12, 0.85),
-    "pair": (0.5, 0.7, 0.25, 0.1, 0.05, 0.4),
-    "row": (0.75, 0.25, 0.3, 0.0, 0.02, 0.8),
-    "tube": (0.35, 0.25, 0.35, 0.85, 0.12, 0.02),
-    "lesion": (0.25, 0.3, 0.3, 0.15, 0.6, 0.2),
-}
-SEGMENTS = 31
-
-
-def role_of_labels(device: torch.device) -> Tensor:
-    """The index into ROLES (LABELS,) of each label."""
-    roles = [0, 1, 2, 3]
-    for name, number in GROUPS.items():
-        roles += [ROLES.index(name), len(ROLES) - 1] * number
-    return torch.tensor(roles, device=device)
-
-
-@dataclass(frozen=True)
-class Body:
-    """The outline of each volume's body, every field (V,); `layers` (V, 2): where wall and cavity begin."""
-
-    ry: Tensor
-    rx: Tensor
-    cy: Tensor
-    cx: Tensor
-    power: Tensor
-    taper: Tensor
-    layers: Tensor
-
-
-@dataclass(frozen=True)
-class Phantom:
-    """`solids` (V, N, len(FIELDS)), `tubes` (V, N, len(TUBE_FIELDS)); `rim` (V,): fat around an organ."""
-
-    body: Body
-    solids: Tensor
-    tubes: Tensor
-    rim: Tensor
+from .tables import FIELDS, FIRST, GROUPS, LAYOUTS, PRESENT, Body, Phantom
+from .tubes import draw_tubes
 
 
 class _Builder:
@@ -81,7 +17,7 @@ class _Builder:
         self.draw, self.layout, self.half = draw, layout, half
         self.count = len(layout)
         self.present = {
-            name: torch.tensor(values, device=draw.device)[layout] for name, values in _PRESENT.items()
+            name: torch.tensor(values, device=draw.device)[layout] for name, values in PRESENT.items()
         }
         self.body = self._body()
 
@@ -95,7 +31,8 @@ class _Builder:
             self._row(),
             self._lesions(organs),
         ]
-        tubes = self._tubes()
+        reach = torch.cat([0.8 * torch.cat(self._reach(), 1), self.half[:, None]], 1)
+        tubes = draw_tubes(self.draw, self.present["tube"], reach)
         rim = self.draw.uniform(self.count, low=0.01, high=0.035) * self.draw.chance(0.4, self.count)
         return Phantom(self.body, torch.cat(tables, 1), tubes, rim)
 
@@ -303,76 +240,6 @@ class _Builder:
         given["cy"], given["cx"] = torch.where(inside, cy, away[0]), torch.where(inside, cx, away[1])
         given["rough"] = draw.uniform(count, number, high=0.5)
         return self._table("lesion", number, given)
-
-    def _tubes(self) -> Tensor:
-        """Snakes (bowel, a single vessel) and bifurcating trees (vessels, airways): (V, T * SEGMENTS, fields)."""
-        draw, number = self.draw, GROUPS["tube"]
-        shape = (self.count, number, SEGMENTS)
-        tree = draw.chance(0.5, *shape[:2], 1)
-        chain, branch, depth, side = _ancestors(draw.device)
-        curl = draw.normal(*shape[:2], 1) * 0.15 + draw.normal(*shape) * 0.3
-        fork = side * draw.uniform(*shape, low=0.15, high=0.7) + draw.normal(*shape) * 0.1
-        start = draw.uniform(*shape[:2], 1, high=2 * math.pi)
-        heading = start + torch.where(tree, fork @ branch.T, curl @ chain.T)
-        thick = draw.log_uniform(*shape[:2], 1, low=0.018, high=0.11)
-        thick = torch.where(tree, thick.clamp_max(0.07), thick)
-        length = torch.where(
-            tree,
-            draw.uniform(*shape[:2], 1, low=0.15, high=0.4)
-            * 0.8**depth
-            * draw.uniform(*shape, low=0.7, high=1.3),
-            thick * draw.uniform(*shape[:2], 1, low=0.8, high=2.0),
-        )
-        rise = draw.normal(*shape[:2], 1) * torch.where(draw.chance(0.25, *shape[:2], 1), 1.5, 0.15)
-        step = torch.stack(
-            [heading.sin() * rise.cos(), heading.cos() * rise.cos(), rise.sin().expand(shape)], 3
-        )
-        step = step * length[..., None]
-        way = torch.where(tree[..., None], branch @ step, chain @ step)
-        reach = torch.cat(self._reach(), 1) * 0.8
-        begin = draw.uniform(self.count, number, 3, low=-1.0)
-        begin = begin * torch.cat([reach, self.half[:, None]], 1)[:, None]
-        a = begin[:, :, None] + way - step
-        radius = torch.where(tree, thick * 0.8**depth, thick * (1 + 0.12 * draw.normal(*shape))).clamp_min(
-            0.014
-        )
-        after = torch.where(tree, (radius * 0.85).clamp_min(0.014), radius.roll(-1, 2))
-        many = torch.where(
-            tree,
-            draw.integers(3, 6, *shape[:2], 1).float().exp2() - 1,
-            8.0 + 24 * draw.uniform(*shape[:2], 1),
-        )
-        present = draw.chance(self.present["tube"][:, None, None], *shape[:2], 1) & (
-            torch.arange(SEGMENTS, device=draw.device) < many
-        )
-        wall = draw.uniform(*shape[:2], 1, low=0.4, high=0.85) * (
-            draw.chance(0.45, *shape[:2], 1) & (thick > 0.045)
-        )
-        label = FIRST["tube"] + 2.0 * torch.arange(number, device=draw.device).view(1, -1, 1)
-        columns = [
-            label,
-            *a.unbind(3),
-            *step.unbind(3),
-            radius,
-            after,
-            wall,
-            present.float(),
-            torch.zeros_like(label),
-        ]
-        return torch.stack([c.expand(shape) for c in columns], 3).flatten(1, 2)
-
-
-def _ancestors(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Which segments lead to which (SEGMENTS, SEGMENTS) in a chain and in a binary tree; the tree's depth and sides."""
-    chain = torch.ones(SEGMENTS, SEGMENTS).tril()
-    branch = torch.eye(SEGMENTS)
-    depth, side = torch.zeros(SEGMENTS), torch.zeros(SEGMENTS)
-    for index in range(1, SEGMENTS):
-        parent = (index - 1) // 2
-        branch[index] += branch[parent]
-        depth[index] = depth[parent] + 1
-        side[index] = 1 - 2 * (index % 2)
-    return chain.to(device), branch.to(device), depth.to(device), side.to(device)
 
 
 def draw_phantom(draw: Draw, layout: Tensor, half: Tensor) -> Phantom:

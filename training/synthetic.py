@@ -17,7 +17,8 @@ from torch import Tensor
 from .appearance import Scene, render
 from .random_fields import Draw, Slices
 from .raster import Canvas, make_grid, region_labels
-from .shapes import LABELS, LAYOUTS, draw_phantom
+from .shapes import draw_phantom
+from .tables import LABELS, LAYOUTS
 from .tissues import LOOKS, XRAY, pick_looks
 
 __all__ = [
@@ -72,7 +73,7 @@ def synthetic_batch(
     """`count` images of `size` x `size` pixels; the same generator state gives the same images."""
     draw = Draw(generator, torch.device(device))
     stacked = draw.chance(NEIGHBOURS, count)
-    spacing = draw.log_uniform(count, low=0.012, high=0.09) * stacked
+    spacing = draw.log_uniform(count, low=0.01, high=0.05) * stacked
     owner = torch.arange(count, device=draw.device).repeat_interleave(torch.where(stacked, 3, 1))
     first = torch.where(stacked, 3, 1).cumsum(0) - torch.where(stacked, 3, 1)
     step = torch.arange(len(owner), device=draw.device) - first[owner] - stacked[owner].long()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .random_fields import Draw, Slices
-from .shapes import LABELS, LAYOUTS, ROLES, role_of_labels
+from .tables import LABELS, LAYOUTS, ROLES, role_of_labels
 
 LOOKS = ("ct", "mr", "ultrasound", "xray", "colour", "generic")
 LOOK_WEIGHTS = (0.30, 0.25, 0.08, 0.05, 0.08, 0.24)
@@ -92,6 +92,8 @@ def _means(draw: Draw, looks: Tensor) -> Tensor:
     soft = draw.log_uniform(volumes, low=0.02, high=0.1)[:, None].expand(-1, LABELS)
     spread = torch.where(ct & (member != 3), 0.02, soft)
     means = classes.gather(1, member) + spread * draw.normal(volumes, LABELS)
+    sound = (looks == ULTRASOUND)[:, None]
+    means = torch.where(sound, 0.15 + 0.8 * means, means)
     dark = (draw.chance(0.8, volumes) | (looks == MR)) & (looks != COLOUR)
     means[:, 0] = torch.where(dark | (looks == CT), draw.uniform(volumes, high=0.03), means[:, 0])
     return means.clamp(0, 1.1)
@@ -99,15 +101,13 @@ def _means(draw: Draw, looks: Tensor) -> Tensor:
 
 def _touching(labels: Tensor, slices: Slices) -> Tensor:
     """Which labels of a volume touch: bool (V, LABELS, LABELS)."""
-    pairs = []
-    for one, two in ((labels[:, ::2, 1:], labels[:, ::2, :-1]), (labels[:, 1:, ::2], labels[:, :-1, ::2])):
-        apart = one != two
-        owner = slices.owner.view(-1, 1, 1).expand_as(one)[apart]
-        pairs.append((owner * LABELS + one[apart]) * LABELS + two[apart])
     flat = torch.zeros(slices.volumes * LABELS * LABELS, dtype=torch.bool, device=labels.device)
-    flat[torch.cat(pairs)] = True
+    first = (slices.owner * LABELS).view(-1, 1, 1) + labels[:, ::2, ::2]
+    for other in (labels[:, ::2, 1::2], labels[:, 1::2, ::2]):
+        rows, columns = other.shape[1:]
+        flat[(first[:, :rows, :columns] * LABELS + other).flatten()] = True
     square = flat.view(-1, LABELS, LABELS)
-    return square | square.transpose(1, 2)
+    return (square | square.transpose(1, 2)) & ~torch.eye(LABELS, dtype=torch.bool, device=labels.device)
 
 
 def _apart(means: Tensor, touching: Tensor, least: Tensor) -> Tensor:
@@ -115,9 +115,9 @@ def _apart(means: Tensor, touching: Tensor, least: Tensor) -> Tensor:
     order = torch.arange(LABELS, device=means.device)
     tie = torch.where(order[:, None] > order, 1.0, -1.0)
     fixed = (order > 0).float()
-    for _ in range(5):
+    for _ in range(8):
         gap = means[:, :, None] - means[:, None, :]
         side = torch.where(gap == 0, tie, gap.sign())
         push = (least[:, None, None] * 1.1 - gap.abs()).clamp_min(0) * side * touching
-        means = (means + 0.5 * push.sum(2).clamp(-0.15, 0.15) * fixed).clamp(0, 1.1)
+        means = (means + 0.5 * push.sum(2).clamp(-0.15, 0.15) * fixed).clamp(0, 1.05)
     return means
