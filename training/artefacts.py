@@ -37,7 +37,7 @@ def ultrasound(draw: Draw, image: Tensor, slices: Slices) -> Tensor:
         :, 0
     ]
     speckle = (blurred[0] ** 2 + blurred[1] ** 2).sqrt() / 1.4
-    strength = _of(draw.uniform(volumes, low=0.3, high=0.9), slices)
+    strength = _of(draw.uniform(volumes, low=0.2, high=0.7), slices)
     fade = _of(draw.uniform(volumes, low=-0.3, high=0.6), slices)
     grey = image[:, 0].clamp_min(0.01) * (1 - strength + strength * speckle)
     return (grey * (sign * shadow - fade * (y + 0.5)).exp())[:, None]

@@ -181,7 +181,7 @@ class Canvas:
         self.keys.scatter_reduce_(0, place.flatten(), (key * drawn).flatten(), "amax")
         if len(self.depth):
             layer = drawn & inside & self.projected[self.grid.slices.owner][c["image"]]
-            weight = c["reach"] * (c["label"] * 12.9898).sin().abs()
+            weight = (0.2 + c["reach"]) * (0.25 + (c["label"] * 12.9898).sin().abs())
             thick = ((1 - field).clamp_min(0).sqrt() * weight * layer * 65536).long()
             self.depth.scatter_add_(0, place.flatten(), thick.flatten())
 
