@@ -87,18 +87,24 @@ def match_queries(
     cross-entropy and Dice on points spread evenly.
     """
     points = _random_points(1, POINTS, rng, mask_logits.device)
-    logits = _sample(mask_logits[:, None], points.expand(len(mask_logits), -1, -1))  # (N, P)
-    truth = _sample(target.masks[:, None], points.expand(len(target.masks), -1, -1))  # (M, P)
-    probability = class_logits.softmax(1)[:, target.classes]  # (N, M)
-    entropy = (F.softplus(-logits) @ truth.T + F.softplus(logits) @ (1 - truth).T) / logits.shape[1]
-    p = logits.sigmoid()
-    dice = 1 - (2 * p @ truth.T + 1) / (p.sum(1)[:, None] + truth.sum(1)[None] + 1)
-    weights = MATCHING_WEIGHTS
-    cost = -weights.classes * probability + weights.entropy * entropy + weights.dice * dice
+    with torch.autocast(mask_logits.device.type, enabled=False):  # products of 12 544 terms need their digits
+        cost = _matching_cost(mask_logits.float(), class_logits.float(), target, points)
     queries, shown = linear_sum_assignment(cost.cpu().numpy())
     order = shown.argsort()
     device = mask_logits.device
     return torch.from_numpy(queries[order]).to(device), torch.from_numpy(shown[order]).to(device)
+
+
+def _matching_cost(mask_logits: Tensor, class_logits: Tensor, target: ClassMasks, points: Tensor) -> Tensor:
+    """(N, M) of queries and masks, on points (1, P, 2)."""
+    logits = _sample(mask_logits[:, None], points.expand(len(mask_logits), -1, -1))  # (N, P)
+    truth = _sample(target.masks[:, None], points.expand(len(target.masks), -1, -1))  # (M, P)
+    probability = class_logits.softmax(1)[:, target.classes]
+    entropy = (F.softplus(-logits) @ truth.T + F.softplus(logits) @ (1 - truth).T) / logits.shape[1]
+    p = logits.sigmoid()
+    dice = 1 - (2 * p @ truth.T + 1) / (p.sum(1)[:, None] + truth.sum(1)[None] + 1)
+    weights = MATCHING_WEIGHTS
+    return -weights.classes * probability + weights.entropy * entropy + weights.dice * dice
 
 
 def point_entropy(logits: Tensor, truth: Tensor) -> Tensor:

@@ -134,6 +134,15 @@ def test_each_class_gets_the_query_that_shows_it() -> None:
     assert (queries.tolist(), numbers.tolist()) == ([1, 2, 0], [0, 1, 2])
 
 
+def test_matching_keeps_its_digits_under_autocast() -> None:
+    masks, classes, target = random_answer(6, 4, seed=0)
+    shown = class_masks(target[0])
+    queries, _ = match_queries(masks[0], classes[0], shown, torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        again, _ = match_queries(masks[0], classes[0], shown, torch.Generator().manual_seed(0))
+    assert torch.equal(queries, again)
+
+
 def test_with_too_few_queries_the_rest_is_left_unanswered() -> None:
     shown = class_masks(torch.arange(4).repeat(4, 1))
     queries, numbers = match_queries(
