@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from napari_samadapt.learning.method_texts import METHOD_TEXTS
+
 
 def finite(value: float | None) -> float | None:
     """A lower bound alone lets NaN and infinity pass."""
@@ -55,7 +57,7 @@ Prediction = Annotated[
 ]
 Method = Annotated[
     str,
-    typer.Option("--method", metavar="METHOD", help="conv-lora, lora or decoder-only."),
+    typer.Option("--method", metavar="METHOD", help=f"{', '.join(METHOD_TEXTS)}."),
 ]
 Seconds = Annotated[
     float | None,

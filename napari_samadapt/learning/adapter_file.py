@@ -45,8 +45,8 @@ class AdapterCard:
     held_out_dice: float | None = None
 
     def to_json(self) -> str:
-        values = asdict(self) | {"format": FORMAT, "classes": list(self.classes.items())}
-        return json.dumps(values)
+        own = {"format": FORMAT, "config": self.config.as_dict(), "classes": list(self.classes.items())}
+        return json.dumps(asdict(self) | own)
 
     @classmethod
     def from_json(cls, text: str) -> "AdapterCard":
@@ -54,16 +54,11 @@ class AdapterCard:
         values: dict[str, Any] = json.loads(text)
         if values.pop("format") != FORMAT:
             raise ValueError("another format")
-        values["config"] = _config(values["config"])
+        values["config"] = AdapterConfig.from_dict(values["config"])
         values["classes"] = {int(class_id): str(name) for class_id, name in values["classes"]}
         low, high = values["window"]
         values["window"] = (float(low), float(high))
         return cls(**values)
-
-
-def _config(values: dict[str, Any]) -> AdapterConfig:
-    blocks = values.pop("blocks")
-    return AdapterConfig(**values, blocks=None if blocks is None else tuple(int(block) for block in blocks))
 
 
 def save_adapter(path: Path, state: AdapterState, card: AdapterCard) -> Path:
@@ -103,6 +98,8 @@ def read_adapter(path: Path) -> tuple[dict[str, Tensor], AdapterCard]:
         raise SamAdaptError(
             f"{path.name} is damaged or not a safetensors file: choose an adapter file."
         ) from error
+    except SamAdaptError as error:
+        raise SamAdaptError(f"{path.name} was made by another version of this program. {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SamAdaptError(
             f"{path.name} carries no card of an adapter: choose a file saved by this program."

@@ -27,7 +27,7 @@ class PromptableSam(Sam):  # type: ignore[misc]  # segment_anything is not typed
         model_type: str,
     ) -> None:  # fmt: skip
         super().__init__(image_encoder, prompt_encoder, mask_decoder, list(PIXEL_MEAN), list(PIXEL_STD))
-        fuse_global_attention(image_encoder)
+        fuse_global_attention(image_encoder.get_submodule("blocks").children())
         self.model_type = model_type
         self.base_sha256 = ""
         self.eval()

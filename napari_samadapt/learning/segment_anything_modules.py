@@ -44,14 +44,23 @@ from segment_anything.modeling import (  # noqa: E402
     Sam,
     TwoWayTransformer,
 )
-from segment_anything.modeling.image_encoder import Attention, get_rel_pos  # noqa: E402
+from segment_anything.modeling.image_encoder import (  # noqa: E402
+    Attention,
+    Block,
+    get_rel_pos,
+    window_partition,
+    window_unpartition,
+)
 
 __all__ = [
     "Attention",
+    "Block",
     "ImageEncoderViT",
     "MaskDecoder",
     "PromptEncoder",
     "Sam",
     "TwoWayTransformer",
     "get_rel_pos",
+    "window_partition",
+    "window_unpartition",
 ]

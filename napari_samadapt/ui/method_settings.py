@@ -29,12 +29,13 @@ def ask_method_settings(
 def settings_of(config: AdapterConfig) -> Mapping[str, dict[str, Any]]:
     """What magicgui is to ask for: only the numbers that the method has."""
     questions: dict[str, dict[str, Any]] = {}
-    if config.method in ("lora", "conv-lora"):
+    if config.rank is not None:
         questions["rank"] = _number(int, "Rank", config.rank, "Width of the low-rank change", 1, 64)
+    if config.alpha is not None:
         questions["alpha"] = _number(
             float, "Scale α", config.alpha, "The change is multiplied by α / rank", 0.1, 512
         )
-    if config.method == "conv-lora":
+    if config.experts is not None:
         questions["experts"] = _number(
             int, "Experts", config.experts, "Convolutions at scales 1, 2, 3, …", 1, 8
         )

@@ -34,7 +34,7 @@ def make_model(sam: PromptableSam, method: str = "conv-lora") -> SemanticSam:
     return SemanticSam(sam, (7, 40))
 
 
-@pytest.mark.parametrize("method", adapters.METHODS)
+@pytest.mark.parametrize("method", ["conv-lora", "lora", "cobot-lora", "decoder-only"])
 def test_it_learns_a_disc_and_a_square(tiny_sam, method: str) -> None:
     model = make_model(tiny_sam, method)
     *training, unseen = disc_samples(4)
@@ -51,15 +51,13 @@ def test_it_learns_a_disc_and_a_square(tiny_sam, method: str) -> None:
 
 @pytest.mark.parametrize("method", adapters.METHODS)
 def test_a3_only_adapters_and_the_automatic_decoder_change(tiny_sam, method: str) -> None:
+    originals = [(tensor, tensor.clone()) for tensor in tiny_sam.state_dict(keep_vars=True).values()]
     model = make_model(tiny_sam, method)
-    frozen = {n: t.clone() for n, t in model.state_dict().items() if n not in adapters.trainable(model)}
-    names = set(adapters.trainable(model))
-    assert all(n.startswith("decoder.") or ".qkv." in n for n in names)
-    assert not any(n.endswith(("qkv.base.weight", "qkv.base.bias")) for n in names)
-    for _ in fine_tune(model, disc_samples(), FineTuneConfig(seconds=None, steps=3)):
+    assert all(name.startswith(("decoder.", "sam.image_encoder.")) for name in adapters.trainable(model))
+    for _ in fine_tune(model, disc_samples(), FineTuneConfig(seconds=None, steps=2)):
         pass
-    after = model.state_dict()
-    assert all(torch.equal(tensor, after[name]) for name, tensor in frozen.items())
+    assert not any(tensor.requires_grad for tensor, _ in originals)
+    assert all(torch.equal(tensor, before) for tensor, before in originals)
 
 
 def test_the_same_seed_gives_the_same_weights(tiny_sam) -> None:

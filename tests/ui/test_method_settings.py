@@ -4,6 +4,7 @@ import pytest
 from magicgui.widgets import create_widget
 
 from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.method_texts import METHOD_TEXTS
 from napari_samadapt.ui.method_settings import ask_method_settings, settings_of
 
 
@@ -13,7 +14,7 @@ def answering(**values):
 
 @pytest.mark.parametrize(
     ("method", "asked"),
-    [("conv-lora", ["rank", "alpha", "experts"]), ("lora", ["rank", "alpha"]), ("decoder-only", [])],
+    [(name, list(text.numbers)) for name, text in METHOD_TEXTS.items()],
 )
 def test_only_what_the_method_has_is_asked_for(qtbot, method, asked):
     config = AdapterConfig(method)

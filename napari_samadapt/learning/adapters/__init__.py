@@ -1,9 +1,7 @@
-"""Adapters: six verbs on a model (insert, remove, merge, state, load, twin) and the registry of methods."""
+"""Adapters: six verbs on a model (insert, remove, merge, state, load, twin); the methods are named in `METHODS`."""
 
-import copy
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,38 +9,27 @@ from torch import Tensor, nn
 from napari_samadapt.imaging.errors import SamAdaptError
 
 from ..promptable_sam import PromptableSam
+from .adapter import Adapter, CannotMergeError, Sites, original, replace_modules, twin
+from .cobot import Slot
+from .config import ATTACH, METHODS, AdapterConfig
 from .conv_lora import ConvLoRALinear
-from .lora import LoRALinear
 
-
-@dataclass(frozen=True)
-class AdapterConfig:
-    """The method and its numbers; `blocks` are the encoder blocks that get an adapter, None for all of them."""
-
-    method: str = "conv-lora"
-    rank: int = 3
-    alpha: float = 32.0
-    experts: int = 8
-    blocks: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise SamAdaptError(f"Unknown method {self.method!r}: use one of {', '.join(METHODS)}.")
-        if self.rank < 1 or self.experts < 1:
-            raise SamAdaptError(f"Rank {self.rank} and {self.experts} experts: both must be 1 or more.")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a card; `AdapterConfig(**...)` gives it back."""
-        return asdict(self)
-
-
-Wrap = Callable[[nn.Linear, AdapterConfig], LoRALinear]
-
-_QKV_WRAPPERS: Mapping[str, Wrap] = {
-    "conv-lora": lambda base, config: ConvLoRALinear(base, config.rank, config.alpha, config.experts),
-    "lora": lambda base, config: LoRALinear(base, config.rank, config.alpha),
-}
-METHODS = (*_QKV_WRAPPERS, "decoder-only")
+__all__ = [
+    "METHODS",
+    "AdapterConfig",
+    "AdapterState",
+    "CannotMergeError",
+    "adapters_of",
+    "insert",
+    "learning_rates",
+    "load",
+    "merge",
+    "pop_balance_loss",
+    "remove",
+    "state",
+    "trainable",
+    "twin",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,41 +43,47 @@ class AdapterState:
 
 
 def insert(sam: PromptableSam, config: AdapterConfig) -> None:
-    """Put the method's adapters on `attn.qkv` of the encoder's blocks; every other parameter is frozen.
+    """Put the method's adapters into the encoder; every parameter that was there is frozen and never written to.
 
-    Raises SamAdaptError when `sam` already has adapters or a block does not exist.
+    Raises SamAdaptError when `sam` already has adapters, a block does not exist or the options do not fit; nothing is
+    changed then.
     """
     if adapters_of(sam):
         raise SamAdaptError("This model already has an adapter: remove it first.")
+    encoder = sam.image_encoder
+    chosen = tuple(range(len(encoder.blocks))) if config.blocks is None else config.blocks
+    if not chosen or any(not 0 <= index < len(encoder.blocks) for index in chosen):
+        raise SamAdaptError(
+            f"Blocks {tuple(chosen)} do not all exist: this encoder has {len(encoder.blocks)}."
+        )
     sam.requires_grad_(False)
-    blocks = sam.image_encoder.blocks
-    chosen = range(len(blocks)) if config.blocks is None else config.blocks
-    if any(not 0 <= index < len(blocks) for index in chosen):
-        raise SamAdaptError(f"Blocks {tuple(chosen)} do not all exist: this encoder has {len(blocks)}.")
-    wrap = _QKV_WRAPPERS.get(config.method)
-    if wrap is None:
-        return
-    for index in chosen:
-        attention = blocks[index].attn
-        attention.qkv = wrap(attention.qkv, config).to(attention.qkv.weight.device).train(attention.training)
+    device = encoder.neck[0].weight.device
+    try:
+        ATTACH[config.method](Sites(encoder, chosen, config.blocks is None), **config.options)
+    except SamAdaptError:
+        remove(sam)
+        raise
+    for adapter in adapters_of(sam):
+        adapter.to(device).train(sam.training)
 
 
 def remove(sam: PromptableSam) -> None:
-    """Put the original layers back, the same objects as before `insert`."""
-    for block in sam.image_encoder.blocks:
-        if isinstance(block.attn.qkv, LoRALinear):
-            block.attn.qkv = block.attn.qkv.base
+    """Put the original modules back, the same objects as before `insert`."""
+    replace_modules(sam.image_encoder, original)
 
 
 def merge(sam: PromptableSam) -> None:
-    """Replace each adapter by a plain layer that gives the same output. TypeError when a method cannot merge."""
-    for block in sam.image_encoder.blocks:
-        if isinstance(block.attn.qkv, LoRALinear):
-            block.attn.qkv = block.attn.qkv.merged()
+    """Replace each adapter by plain weights, or COBOT's Adaptformer by a plain one, with the same output.
+
+    No frozen tensor is written to. Raises CannotMergeError where a method cannot merge; nothing is changed then.
+    """
+    merged: dict[nn.Module, nn.Module] = {adapter: adapter.merged() for adapter in adapters_of(sam)}
+    replace_modules(sam.image_encoder, lambda module: merged.get(module, module))
 
 
-def adapters_of(sam: PromptableSam) -> list[LoRALinear]:
-    return [module for module in sam.image_encoder.modules() if isinstance(module, LoRALinear)]
+def adapters_of(sam: PromptableSam) -> list[Adapter]:
+    """The adapters in the encoder, outer ones first."""
+    return [module for module in sam.image_encoder.modules() if isinstance(module, Adapter)]
 
 
 def pop_balance_loss(sam: PromptableSam) -> Tensor:
@@ -101,6 +94,15 @@ def pop_balance_loss(sam: PromptableSam) -> Tensor:
             total = total + module.balance_loss
             module.balance_loss = None
     return total
+
+
+def learning_rates(model: nn.Module) -> dict[str, float]:
+    """Parameters that learn at another rate than the rest, with its factor: gamma in COBOT's official preset."""
+    return {
+        f"{name}.gamma": slot.gamma_rate
+        for name, slot in model.named_modules()
+        if isinstance(slot, Slot) and slot.gamma_rate != 1
+    }
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -129,12 +131,3 @@ def load(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         )
     for name, parameter in parameters.items():
         parameter.copy_(tensors[name])
-
-
-M = TypeVar("M", bound=nn.Module)
-
-
-def twin(model: M) -> M:
-    """A copy to train: frozen parameters and buffers are the same tensors, trainable ones exist twice."""
-    shared = [p for p in model.parameters() if not p.requires_grad] + list(model.buffers())
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})

@@ -1,29 +1,53 @@
 """LoRA [Hu 2021]: a frozen linear layer plus a trained low-rank change of its weight."""
 
 import math
+from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_samadapt.imaging.errors import SamAdaptError
 
-class LoRALinear(nn.Module):
-    """h = W0 x + b0 + (alpha / r) B A x, with A (r, in) Kaiming-uniform and B (out, r) zero: unchanged at the start."""
+from .adapter import Adapter, Sites, with_tensors, wrap
+from .cobot import Mixer
 
-    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+TARGETS = ("qkv", "q", "k", "v", "proj")
+"""The fused qkv weight as one, its three parts by themselves, and the projection behind the attention."""
+
+
+class LowRank(nn.Module):
+    """(alpha / r) B A x, with A (r, in) Kaiming-uniform and B (out, r) zero; with a `mixer` M, (alpha / r) B M A x."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int, alpha: float) -> None:
         super().__init__()
-        self.base = base.requires_grad_(False)
         self.scale = alpha / rank
-        self.lora_a = nn.Parameter(torch.empty(rank, base.in_features))
-        self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank))
+        self.lora_a = nn.Parameter(torch.empty(rank, inputs))
+        self.lora_b = nn.Parameter(torch.zeros(outputs, rank))
+        self.mixer: Mixer | None = None
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
+
+    def down(self) -> Tensor:
+        """A, or M A where there is a mixer: (r, in)."""
+        return self.lora_a if self.mixer is None else self.mixer.matrix() @ self.lora_a
 
     def bottleneck(self, x: Tensor) -> Tensor:
         """A x: (..., in) to (..., r)."""
-        return x @ self.lora_a.T
+        return x @ self.down().T
 
     def change(self, z: Tensor) -> Tensor:
         """(alpha / r) B z: (..., r) to (..., out)."""
         return (z @ self.lora_b.T) * self.scale
+
+
+class LoRALinear(LowRank, Adapter):
+    """h = W0 x + b0 + (alpha / r) B A x."""
+
+    base: nn.Linear
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+        super().__init__(base.in_features, base.out_features, rank, alpha)
+        self.base = base.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         h: Tensor = self.base(x)
@@ -32,7 +56,59 @@ class LoRALinear(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """A plain linear layer with the change added to a copy of its weight."""
-        linear = nn.Linear(self.base.in_features, self.base.out_features, self.base.bias is not None)
-        linear.load_state_dict(self.base.state_dict())
-        linear.weight += self.scale * self.lora_b @ self.lora_a
-        return linear.to(self.base.weight).requires_grad_(False)
+        return with_tensors(self.base, {"weight": self.base.weight + self.scale * self.lora_b @ self.down()})
+
+
+class PartsLoRA(Adapter):
+    """The fused qkv layer (out = 3 D) with a low-rank change of its own for some of q, k and v."""
+
+    base: nn.Linear
+
+    def __init__(self, base: nn.Linear, parts: Mapping[str, LowRank]) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.parts = nn.ModuleDict(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, up = self.factors()
+        h: Tensor = self.base(x)
+        return h + (x @ down.T) @ up.T
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """The changes of all parts as one: A (n r, in) and the scaled B (out, n r), zero in the rows of other parts."""
+        third = self.base.out_features // 3
+        downs, ups = [], []
+        for name, part in self.parts.items():
+            before = "qkv".index(name) * third
+            downs.append(part.down())  # type: ignore[operator]  # a LowRank
+            ups.append(F.pad(part.scale * part.lora_b, (0, 0, before, 2 * third - before)))  # type: ignore[operator]
+        return torch.cat(downs), torch.cat(ups, 1)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """A plain linear layer with the changes added to a copy of its weight."""
+        down, up = self.factors()
+        return with_tensors(self.base, {"weight": self.base.weight + up @ down})
+
+
+def attach_lora(sites: Sites, *, rank: int = 3, alpha: float = 32.0, targets: str = "qkv") -> None:
+    """LoRA on the targets of every block's attention, separated by commas."""
+    chosen = [target.strip() for target in targets.split(",")]
+    unknown = [target for target in chosen if target not in TARGETS]
+    if unknown or ("qkv" in chosen and {"q", "k", "v"} & set(chosen)):
+        raise SamAdaptError(
+            f"LoRA cannot target {targets!r}: give some of {', '.join(TARGETS)}, qkv without its parts."
+        )
+    for block in sites.blocks:
+        width = block.attn.qkv.in_features
+        parts = {part: LowRank(width, width, rank, alpha) for part in chosen if part in ("q", "k", "v")}
+        if parts:
+            wrap(block, "attn.qkv", PartsLoRA, parts)
+        for layer in ("qkv", "proj"):
+            if layer in chosen:
+                wrap(block, f"attn.{layer}", LoRALinear, rank, alpha)
+
+
+def attach_lora_qv(sites: Sites, *, rank: int = 4, alpha: float = 4.0) -> None:
+    """LoRA on q and v, as the host of SAM-COBOT: rank 4, scale alpha / rank = 1."""
+    attach_lora(sites, rank=rank, alpha=alpha, targets="q,v")

@@ -6,17 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
+
+from napari_samadapt.learning.method_texts import METHOD_TEXTS
 
 from ..curves import LearningCurves
 from .section import button, column, hint_label, row
 
-METHOD_TEXTS = {
-    "conv-lora": "Conv-LoRA",
-    "lora": "LoRA",
-    "decoder-only": "Decoder only",
-}
 _SECONDS = (15, 30, 60, 120, 300)
 
 
@@ -45,8 +42,11 @@ class LearningPanel(QWidget):
         self._on.clicked.connect(lambda checked: self.enabled.emit(checked))
         self._method = QComboBox()
         self._method.setToolTip("What is trained: small adapters inside SAM, or only its decoder")
-        for name in methods:
-            self._method.addItem(METHOD_TEXTS.get(name, name), name)
+        for place, name in enumerate(methods):
+            self._method.addItem(METHOD_TEXTS[name].title, name)
+            self._method.setItemData(place, METHOD_TEXTS[name].sentence, Qt.ItemDataRole.ToolTipRole)
+        self._method.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._method.setMinimumContentsLength(len("Decoder only"))
         self._method.activated.connect(lambda place: self.method.emit(str(self._method.itemData(place))))
         self._settings = button("…", "Numbers of the method: rank, scale, experts", self.settings.emit)
         # The dock lets other buttons shrink.
@@ -91,7 +91,7 @@ class LearningPanel(QWidget):
         self._stop.setEnabled(busy)
         self._reset.setEnabled(can_reset)
         self._method.setEnabled(not busy)
-        self._settings.setEnabled(not busy and self._method.currentData() != "decoder-only")
+        self._settings.setEnabled(not busy and bool(METHOD_TEXTS[self._method.currentData()].numbers))
 
     def set_ready(self, ready: bool) -> None:
         """Enable the controls, or only the status line where there is nothing to learn from yet."""

@@ -1,0 +1,52 @@
+"""SAM-COBOT on the hosts that have a bottleneck: LoRA, Adaptformer and, as our experiment, Conv-LoRA.
+
+Slots count only the chosen blocks: T = 2 L for LoRA (q and v of block l are slots 2 l and 2 l + 1), else T = L.
+"""
+
+from torch import nn
+
+from .adapter import Sites, wrap
+from .adaptformer import AdaptformerBranch, ParallelMlp
+from .cobot import CobotOptions, Communication, Layer, Preset, mixers
+from .conv_lora import ConvLoRALinear
+from .lora import LowRank, PartsLoRA
+
+
+def attach_cobot_lora(
+    sites: Sites, *, rank: int = 4, alpha: float = 4.0, preset: Preset = "identity",
+    layer: Layer = "hypercomplex", relation: Communication = "learned",
+) -> None:  # fmt: skip
+    """COBOT on LoRA of q and v. The official preset starts A and B Xavier-normal, so not at the frozen SAM."""
+    slots = iter(mixers(rank, 2 * len(sites.indices), CobotOptions(preset, layer, relation)))
+    for block in sites.blocks:
+        width = block.attn.qkv.in_features
+        parts = {part: LowRank(width, width, rank, alpha) for part in "qv"}
+        for low_rank in parts.values():
+            low_rank.mixer = next(slots)
+            if preset == "official":
+                nn.init.xavier_normal_(low_rank.lora_a)
+                nn.init.xavier_normal_(low_rank.lora_b)
+        wrap(block, "attn.qkv", PartsLoRA, parts)
+
+
+def attach_cobot_adaptformer(
+    sites: Sites, *, width: int = 16, preset: Preset = "identity",
+    layer: Layer = "hypercomplex", relation: Communication = "learned",
+) -> None:  # fmt: skip
+    """COBOT on Adaptformer as SAM-COBOT runs it: own layer norm, scale 1, beside the MLP."""
+    slots = mixers(width, len(sites.indices), CobotOptions(preset, layer, relation))
+    for block, mixer in zip(sites.blocks, slots, strict=True):
+        branch = AdaptformerBranch(block.mlp.lin1.in_features, width, scale=1.0, norm=True)
+        branch.mixer = mixer
+        wrap(block, "mlp", ParallelMlp, branch)
+
+
+def attach_cobot_conv_lora(
+    sites: Sites, *, rank: int = 4, alpha: float = 32.0, experts: int = 8, top_k: int = 1,
+    preset: Preset = "identity", layer: Layer = "hypercomplex", relation: Communication = "learned",
+) -> None:  # fmt: skip
+    """Ours, in no paper: the slot matrix between Conv-LoRA's down-projection and its experts."""
+    slots = mixers(rank, len(sites.indices), CobotOptions(preset, layer, relation))
+    for block, mixer in zip(sites.blocks, slots, strict=True):
+        wrap(block, "attn.qkv", ConvLoRALinear, rank, alpha, experts, top_k)
+        block.attn.qkv.mixer = mixer

@@ -1,0 +1,175 @@
+"""`AdapterConfig`: a method by name, its options, and where they attach."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, get_args
+
+from napari_samadapt.imaging.errors import SamAdaptError
+
+from ..method_texts import METHOD_TEXTS
+from .adapter import Sites
+from .adaptformer import VARIANTS, attach_adapter, attach_adaptformer
+from .cobot import COMMUNICATIONS, LAYERS, PRESETS
+from .cobot_hosts import attach_cobot_adaptformer, attach_cobot_conv_lora, attach_cobot_lora
+from .conv_experts import Interpolation
+from .conv_lora import ConvLoRALinear
+from .ladder import attach_lst
+from .lora import attach_lora, attach_lora_qv
+from .sam_adapter import attach_sam_adapter
+from .tuned import (
+    attach_attention_tuning,
+    attach_bitfit,
+    attach_cobot_attention,
+    attach_cobot_bitfit,
+    attach_cobot_ssf,
+    attach_full,
+    attach_ssf,
+)
+from .vpt import attach_vpt
+
+
+def attach_conv_lora(
+    sites: Sites, *, rank: int = 3, alpha: float = 32.0, experts: int = 8, top_k: int = 1,
+    scales: tuple[int, ...] | None = None, gated: bool = True, paper_literal: bool = False,
+    interpolation: Interpolation = "bicubic",
+) -> None:  # fmt: skip
+    """Conv-LoRA on the fused qkv of every block; the options are those of `ConvLoRALinear`."""
+    for block in sites.blocks:
+        block.attn.qkv = ConvLoRALinear(
+            block.attn.qkv, rank, alpha, experts, top_k,
+            scales=scales, gated=gated, paper_literal=paper_literal, interpolation=interpolation,
+        )  # fmt: skip
+
+
+def attach_conv_lora_and_vpt(
+    sites: Sites, *, rank: int = 3, alpha: float = 32.0, experts: int = 8, top_k: int = 1, tokens: int = 5
+) -> None:
+    """Conv-LoRA and VPT; 5 tokens fit the count in Conv-LoRA's Table 12."""
+    attach_conv_lora(sites, rank=rank, alpha=alpha, experts=experts, top_k=top_k)
+    attach_vpt(sites, tokens=tokens)
+
+
+def attach_nothing(_sites: Sites) -> None:
+    """The encoder stays as it is."""
+
+
+ATTACH: Mapping[str, Callable[..., None]] = {
+    "conv-lora": attach_conv_lora,
+    "lora": attach_lora,
+    "lora-qv": attach_lora_qv,
+    "cobot-lora": attach_cobot_lora,
+    "cobot-adaptformer": attach_cobot_adaptformer,
+    "cobot-conv-lora": attach_cobot_conv_lora,
+    "cobot-bitfit": attach_cobot_bitfit,
+    "cobot-ssf": attach_cobot_ssf,
+    "cobot-attention": attach_cobot_attention,
+    "bitfit": attach_bitfit,
+    "adapter": attach_adapter,
+    "adaptformer": attach_adaptformer,
+    "vpt": attach_vpt,
+    "lst": attach_lst,
+    "sam-adapter": attach_sam_adapter,
+    "ssf": attach_ssf,
+    "attention-tuning": attach_attention_tuning,
+    "conv-lora+vpt": attach_conv_lora_and_vpt,
+    "full": attach_full,
+    "decoder-only": attach_nothing,
+}
+"""How each method attaches. Its keyword arguments are the method's options and their defaults."""
+
+METHODS = METHOD_TEXTS
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "variant": VARIANTS,
+    "preset": PRESETS,
+    "layer": LAYERS,
+    "relation": COMMUNICATIONS,
+    "interpolation": get_args(Interpolation),
+}
+
+
+def defaults_of(method: str) -> dict[str, Any]:
+    """The options that a method has, with their defaults."""
+    parameters = inspect.signature(ATTACH[method]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """The method and its options; an option left at None gets the method's own default.
+
+    `blocks` are the encoder blocks that get an adapter, None for all of them; layers outside the blocks take part
+    only then. Raises SamAdaptError for an unknown method, an option that it has not, and a value out of range.
+    """
+
+    method: str = "conv-lora"
+    rank: int | None = None
+    alpha: float | None = None
+    experts: int | None = None
+    blocks: tuple[int, ...] | None = None
+    top_k: int | None = None
+    scales: tuple[int, ...] | None = None
+    gated: bool | None = None
+    paper_literal: bool | None = None
+    interpolation: str | None = None
+    targets: str | None = None
+    preset: str | None = None
+    layer: str | None = None
+    relation: str | None = None
+    width: int | None = None
+    variant: str | None = None
+    tokens: int | None = None
+    reduction: int | None = None
+    zero_init: bool | None = None
+    neck: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise SamAdaptError(f"Unknown method {self.method!r}: use one of {', '.join(METHODS)}.")
+        defaults = defaults_of(self.method)
+        for name in OPTIONS:
+            value = getattr(self, name)
+            if value is None:
+                object.__setattr__(self, name, defaults.get(name))
+            elif name not in defaults:
+                has = f"it has {', '.join(defaults)}" if defaults else "it has none"
+                raise SamAdaptError(f"{self.method} has no option {name}: {has}.")
+            else:
+                _check(name, value)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that the method has, by name."""
+        return {name: getattr(self, name) for name in defaults_of(self.method)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a card; `from_dict` gives it back."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "AdapterConfig":
+        """The config of a card. Older cards give rank, alpha and experts whether the method has them or not.
+
+        Raises SamAdaptError as the constructor does, TypeError for what is no option at all.
+        """
+        method = values["method"]
+        unused = {"rank", "alpha", "experts"} - set(defaults_of(method) if method in ATTACH else ())
+        known = {name: _plain(value) for name, value in values.items() if name not in unused}
+        return cls(**known)
+
+
+OPTIONS = tuple(field.name for field in fields(AdapterConfig) if field.name not in ("method", "blocks"))
+
+
+def _plain(value: Any) -> Any:
+    """JSON has lists where a config has tuples."""
+    return tuple(int(item) for item in value) if isinstance(value, list) else value
+
+
+def _check(name: str, value: Any) -> None:
+    if name in CHOICES:
+        if value not in CHOICES[name]:
+            raise SamAdaptError(f"{name} {value!r} does not exist: use one of {', '.join(CHOICES[name])}.")
+    elif not isinstance(value, bool | str) and not (min(value) if isinstance(value, tuple) else value) > 0:
+        raise SamAdaptError(f"{name} {value} leaves nothing to train: give more than 0.")

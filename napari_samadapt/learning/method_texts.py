@@ -1,0 +1,106 @@
+"""What the fine-tuning methods are called and what they do, in words; importing this imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_CONV_LORA = "Zhong et al. 2024, Conv-LoRA, arXiv 2401.17868"
+_COBOT = "Peng et al. 2024, SAM-COBOT, arXiv 2311.17112"
+_LORA = "Hu et al. 2021, LoRA, arXiv 2106.09685"
+_BITFIT = "Ben Zaken et al. 2021, BitFit, arXiv 2106.10199"
+_ADAPTFORMER = "Chen et al. 2022, AdaptFormer, arXiv 2205.13535"
+_SSF = "Lian et al. 2022, SSF, arXiv 2210.08823"
+_ATTENTION = "Touvron et al. 2022, arXiv 2203.09795"
+_VPT = "Jia et al. 2022, VPT, arXiv 2203.12119"
+_PLAIN = "plain weights"
+
+
+@dataclass(frozen=True)
+class MethodText:
+    """A method in words.
+
+    `numbers` are those of rank, alpha and experts that it has; `merges_into` says what `adapters.merge` makes of it,
+    empty where merging is refused; `ours` marks what no paper has.
+    """
+
+    title: str
+    sentence: str
+    source: str
+    numbers: tuple[str, ...] = ()
+    merges_into: str = ""
+    ours: bool = False
+
+
+METHOD_TEXTS: Mapping[str, MethodText] = {
+    "conv-lora": MethodText(
+        "Conv-LoRA", "LoRA on the fused qkv whose bottleneck passes a mixture of convolutional experts.",
+        _CONV_LORA, ("rank", "alpha", "experts"),
+    ),
+    "lora": MethodText(
+        "LoRA", "A low-rank change of the fused qkv weight of every block.",
+        _LORA, ("rank", "alpha"), _PLAIN,
+    ),
+    "lora-qv": MethodText(
+        "LoRA q, v", "Separate low-rank changes of the query and the value weights, as in SAM-COBOT.",
+        _LORA, ("rank", "alpha"), _PLAIN,
+    ),
+    "cobot-lora": MethodText(
+        "COBOT LoRA", "LoRA on q and v whose bottlenecks are coordinated across blocks and mixed within.",
+        _COBOT, ("rank", "alpha"), _PLAIN,
+    ),
+    "cobot-adaptformer": MethodText(
+        "COBOT Adaptformer", "Adaptformer whose bottlenecks are coordinated across blocks and mixed within.",
+        _COBOT, (), "a plain Adaptformer",
+    ),
+    "cobot-conv-lora": MethodText(
+        "COBOT Conv-LoRA", "Conv-LoRA whose bottleneck passes COBOT's slot matrix first; our experiment.",
+        "Ours, from Conv-LoRA and SAM-COBOT", ("rank", "alpha", "experts"), ours=True,
+    ),
+    "cobot-bitfit": MethodText(
+        "COBOT BitFit", "BitFit whose bias changes are scaled by COBOT's coefficients; our extension.",
+        "Ours, from BitFit and SAM-COBOT", (), _PLAIN, ours=True,
+    ),
+    "cobot-ssf": MethodText(
+        "COBOT SSF", "SSF whose changes are scaled by COBOT's coefficients; our extension.",
+        "Ours, from SSF and SAM-COBOT", (), _PLAIN, ours=True,
+    ),
+    "cobot-attention": MethodText(
+        "COBOT attention", "Attention tuning whose changes are scaled by COBOT's coefficients; our extension.",
+        "Ours, from attention tuning and SAM-COBOT", (), _PLAIN, ours=True,
+    ),
+    "bitfit": MethodText("BitFit", "Only the encoder's biases are trained.", _BITFIT, (), _PLAIN),
+    "adapter": MethodText(
+        "Adapter", "A small bottleneck after the attention and after the MLP of every block.",
+        "Houlsby et al. 2019, arXiv 1902.00751",
+    ),
+    "adaptformer": MethodText(
+        "Adaptformer", "A small bottleneck beside the MLP of every block.", _ADAPTFORMER
+    ),
+    "vpt": MethodText(
+        "VPT", "Learned tokens that every query of a block can attend to.", _VPT
+    ),
+    "lst": MethodText(
+        "LST", "A narrow side network that reads every block; no gradient passes the frozen encoder.",
+        "Sung et al. 2022, LST, arXiv 2206.06522",
+    ),
+    "sam-adapter": MethodText(
+        "SAM-Adapter", "Patch embedding and high frequencies of the image, added to the input of every block.",
+        "Chen et al. 2023, SAM-Adapter, arXiv 2304.09148",
+    ),
+    "ssf": MethodText(
+        "SSF", "Every operation's output is scaled and shifted, channel by channel.", _SSF, (), _PLAIN
+    ),
+    "attention-tuning": MethodText(
+        "Attention tuning", "All attention weights are trained, relative positions too.", _ATTENTION, (), _PLAIN
+    ),
+    "conv-lora+vpt": MethodText(
+        "Conv-LoRA + VPT", "Conv-LoRA and VPT together.", _CONV_LORA, ("rank", "alpha", "experts")
+    ),
+    "full": MethodText(
+        "Full", "Every weight of the encoder is trained, the position embedding excepted.",
+        "Full fine-tuning", (), _PLAIN,
+    ),
+    "decoder-only": MethodText(
+        "Decoder only", "The encoder stays as it is; only the decoder is trained.",
+        "\"Lightweight\" in SAM-COBOT", (), _PLAIN,
+    ),
+}  # fmt: skip
