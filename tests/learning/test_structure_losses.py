@@ -135,7 +135,7 @@ def test_each_class_gets_the_query_that_shows_it() -> None:
 
 
 def test_matching_keeps_its_digits_under_autocast() -> None:
-    masks, classes, target = random_answer(6, 4, seed=0)
+    masks, classes, target = random_answer(20, 12, seed=3)  # in bfloat16 two pairs change places
     shown = class_masks(target[0])
     queries, _ = match_queries(masks[0], classes[0], shown, torch.Generator().manual_seed(0))
     with torch.autocast("cpu", dtype=torch.bfloat16):
