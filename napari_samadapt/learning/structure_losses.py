@@ -6,6 +6,7 @@ Conv-LoRA: structure loss, and balanced cross-entropy for shadows. COBOT's medic
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -68,6 +69,7 @@ def dice_and_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 BINARY_LOSSES: dict[str, BinaryLoss] = {
     "structure": structure_loss,
+    "structure-weighted": partial(structure_loss, bce="weighted"),
     "balanced-bce": balanced_bce,
     "dice-ce": dice_and_cross_entropy,
 }
