@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .adapter import CannotMergeError
 from .conv_experts import ConvExperts, Interpolation
 from .gating import NoisyTopKGate
 from .lora import LoRALinear
@@ -68,8 +69,11 @@ class ConvLoRALinear(LoRALinear):
         return h + self.change(bottleneck.to(z.dtype))
 
     def merged(self) -> nn.Linear:
-        """Conv-LoRA is input-dependent and not linear: raises TypeError."""
-        raise TypeError("Conv-LoRA cannot be merged into the weights: its experts depend on the input.")
+        """Conv-LoRA is input-dependent and not linear: raises CannotMergeError."""
+        raise CannotMergeError(
+            "Conv-LoRA cannot be merged into the weights: its experts depend on the input. "
+            "Save it as an adapter file instead."
+        )
 
     def _mixture(self, maps: Tensor) -> Tensor:
         """sum_i G(z)_i E_i(z) of maps (B', H, W, r), in the same shape."""

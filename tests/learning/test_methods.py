@@ -1,0 +1,235 @@
+"""What holds for every method: it attaches, trains a copy, goes away again, merges or says why not."""
+
+import copy
+
+import pytest
+import torch
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.learning import adapters
+from napari_samadapt.learning.adapters import METHODS, AdapterConfig, CannotMergeError
+from napari_samadapt.learning.adapters.config import ATTACH, OPTIONS, defaults_of
+from napari_samadapt.learning.mini import build_mini
+from napari_samadapt.learning.promptable_sam import PromptableSam
+
+IDENTITY_AT_START = set(METHODS) - {"vpt", "sam-adapter", "conv-lora+vpt"}
+PIXELS = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def insert(sam: PromptableSam, method: str, **options: object) -> PromptableSam:
+    torch.manual_seed(0)
+    adapters.insert(sam, AdapterConfig(method, **options))
+    return sam
+
+
+def move(sam: PromptableSam, std: float = 0.05) -> PromptableSam:
+    """Random steps for everything that is trained."""
+    with torch.no_grad():
+        for parameter in adapters.trainable(sam).values():
+            parameter.add_(std * torch.randn_like(parameter))
+    return sam
+
+
+@torch.no_grad()
+def embedding(sam: PromptableSam) -> torch.Tensor:
+    return sam.encode(PIXELS)[0]
+
+
+def test_every_method_is_described_and_attaches() -> None:
+    assert list(METHODS) == list(ATTACH)
+    for method, text in METHODS.items():
+        assert text.numbers == tuple(n for n in ("rank", "alpha", "experts") if n in defaults_of(method))
+        assert set(defaults_of(method)) <= set(OPTIONS)
+        assert text.sentence.endswith(".")
+    assert all(text.ours == text.source.startswith("Ours") for text in METHODS.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("training", [False, True])
+def test_d2_what_starts_at_the_frozen_sam(tiny_sam, method: str, training: bool) -> None:
+    before = embedding(tiny_sam.train(training))
+    after = embedding(insert(tiny_sam, method))
+    assert all(module.training == training for module in tiny_sam.modules())
+    assert torch.equal(before, after) == (method in IDENTITY_AT_START)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_d3_a22_removing_gives_the_very_same_model_back(tiny_sam, method: str) -> None:
+    before, modules = embedding(tiny_sam), list(tiny_sam.named_modules())
+    tensors = {name: (p, p.clone()) for name, p in tiny_sam.named_parameters()}
+    move(insert(tiny_sam, method))
+    if method != "decoder-only":
+        assert adapters.adapters_of(tiny_sam)
+        assert not torch.equal(embedding(tiny_sam), before)
+    adapters.remove(tiny_sam)
+    assert list(tiny_sam.named_modules()) == modules
+    assert {name: id(p) for name, p in tiny_sam.named_parameters()} == {
+        n: id(p) for n, (p, _) in tensors.items()
+    }
+    assert all(torch.equal(p, copied) for p, copied in tensors.values())
+    assert torch.equal(embedding(tiny_sam), before)
+    assert not adapters.trainable(tiny_sam)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_a_twin_never_touches_the_live_model(tiny_sam, method: str) -> None:
+    live = move(insert(tiny_sam, method))
+    before = embedding(live)
+    frozen = {name: p.clone() for name, p in live.named_parameters() if not p.requires_grad}
+    twin = adapters.twin(live)
+    shared = dict(twin.named_parameters())
+    assert all(shared[n] is p for n, p in live.named_parameters() if not p.requires_grad)
+    assert torch.equal(embedding(twin), before)
+    trained = list(adapters.trainable(twin).values())
+    if not trained:
+        return
+    optimizer = torch.optim.AdamW(trained, lr=0.1)
+    (twin.train().encode(PIXELS)[0].square().mean() + adapters.pop_balance_loss(twin)).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trained)
+    optimizer.step()
+    assert not torch.equal(embedding(twin.eval()), before)
+    assert torch.equal(embedding(live), before)
+    assert all(torch.equal(p, frozen[n]) for n, p in live.named_parameters() if n in frozen)
+    adapters.load(live, adapters.state(twin))
+    assert torch.equal(embedding(live), embedding(twin))
+
+
+@pytest.mark.parametrize("method", [m for m, text in METHODS.items() if text.merges_into])
+def test_a15_b8_merging_gives_the_same_output_and_writes_to_no_frozen_tensor(tiny_sam, method: str) -> None:
+    live = move(insert(tiny_sam, method))
+    before = embedding(live)
+    frozen = {name: p.clone() for name, p in live.named_parameters() if not p.requires_grad}
+    merged = adapters.twin(live)
+    adapters.merge(merged)
+    torch.testing.assert_close(embedding(merged), before, rtol=1e-5, atol=1e-5)
+    assert torch.equal(embedding(live), before)
+    assert all(torch.equal(p, frozen[n]) for n, p in live.named_parameters() if n in frozen)
+    if METHODS[method].merges_into == "plain weights":
+        assert not adapters.adapters_of(merged)
+        assert not adapters.trainable(merged)
+
+
+@pytest.mark.parametrize("method", [m for m, text in METHODS.items() if not text.merges_into])
+def test_a15_what_cannot_be_merged_says_so_and_stays(tiny_sam, method: str) -> None:
+    sam = move(insert(tiny_sam, method))
+    before, modules = embedding(sam), list(sam.modules())
+    with pytest.raises(CannotMergeError, match="cannot be merged into the weights") as caught:
+        adapters.merge(sam)
+    assert isinstance(caught.value, TypeError)
+    assert list(sam.modules()) == modules
+    assert torch.equal(embedding(sam), before)
+
+
+def test_a_merged_adaptformer_loads_as_a_plain_one(tiny_sam) -> None:
+    plain = copy.deepcopy(tiny_sam)
+    move(insert(tiny_sam, "cobot-adaptformer"))
+    adapters.merge(tiny_sam)
+    adapters.load(insert(plain, "adaptformer"), adapters.state(tiny_sam))
+    assert torch.equal(embedding(plain), embedding(tiny_sam))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_chosen_blocks_only(tiny_sam, method: str) -> None:
+    insert(tiny_sam, method)
+    everywhere = {name: p.numel() for name, p in adapters.trainable(tiny_sam).items()}
+    adapters.remove(tiny_sam)
+    insert(tiny_sam, method, blocks=(1,))
+    names = list(adapters.trainable(tiny_sam))
+    assert len(names) < len(everywhere) or method == "decoder-only"
+    if method not in ("lst", "sam-adapter"):  # these have parts before or behind the blocks
+        assert all(name.startswith("image_encoder.blocks.1.") for name in names)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_runs_in_half_precision(tiny_sam, method: str) -> None:
+    move(insert(tiny_sam, method)).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out, _ = tiny_sam.encode(PIXELS)
+    assert out.isfinite().all()
+    if method != "decoder-only":
+        out.float().square().mean().backward()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_attaches_to_mini_too(method: str) -> None:
+    sam = build_mini(64)
+    sam.requires_grad_(False)
+    before, modules = embedding(sam), list(sam.modules())
+    after = embedding(insert(sam, method))
+    assert torch.equal(before, after) == (method in IDENTITY_AT_START)
+    adapters.remove(sam)
+    assert list(sam.modules()) == modules
+
+
+def test_a_second_adapter_is_refused(tiny_sam) -> None:
+    insert(tiny_sam, "full")
+    with pytest.raises(SamAdaptError, match="remove it first"):
+        insert(tiny_sam, "lora")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("loras", {}, "Unknown method 'loras': use one of conv-lora, lora, lora-qv"),
+        ("bitfit", {"rank": 3}, "bitfit has no option rank: it has none"),
+        ("vpt", {"rank": 3}, "vpt has no option rank: it has tokens"),
+        ("lora", {"rank": 0}, "rank 0 leaves nothing to train"),
+        ("lora", {"alpha": 0.0}, "alpha 0.0 leaves nothing"),
+        ("conv-lora", {"scales": (0, 1)}, "scales"),
+        (
+            "cobot-lora",
+            {"preset": "none"},
+            "preset 'none' does not exist: use one of identity, official, unit",
+        ),
+        ("adaptformer", {"variant": "mine"}, "use one of cobot, original"),
+    ],
+)
+def test_what_does_not_exist_is_said(method: str, options: dict, message: str) -> None:
+    with pytest.raises(SamAdaptError, match=message):
+        AdapterConfig(method, **options)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("lora", {"blocks": (0, 9)}, "this encoder has 3"),
+        ("lora", {"blocks": ()}, "Blocks"),
+        ("lora", {"targets": "qkv,q"}, "cannot target 'qkv,q'"),
+        ("lora", {"targets": "mlp"}, "give some of qkv, q, k, v, proj"),
+        ("cobot-lora", {"rank": 6}, "multiple of 4, not 6"),
+    ],
+)
+def test_what_does_not_fit_is_said_and_nothing_changes(
+    tiny_sam, method: str, options: dict, message: str
+) -> None:
+    modules = list(tiny_sam.modules())
+    with pytest.raises(SamAdaptError, match=message):
+        insert(tiny_sam, method, **options)
+    assert list(tiny_sam.modules()) == modules
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_config_goes_through_a_card(method: str) -> None:
+    config = AdapterConfig(method, blocks=(0, 2))
+    values = config.as_dict()
+    assert None not in values.values()
+    assert AdapterConfig.from_dict(values | {"blocks": [0, 2]}) == config
+
+
+@pytest.mark.parametrize("method", ["conv-lora", "lora", "decoder-only"])
+def test_older_cards_still_load(method: str) -> None:
+    """They give rank, alpha and experts for every method."""
+    card = {"method": method, "rank": 3, "alpha": 32.0, "experts": 8, "blocks": None}
+    assert AdapterConfig.from_dict(card) == AdapterConfig(method)
+
+
+@pytest.mark.parametrize(
+    ("targets", "layers"),
+    [("qkv", {"qkv"}), ("q,k,v", {"qkv"}), ("q", {"qkv"}), ("proj", {"proj"}), ("v, proj", {"qkv", "proj"})],
+)
+def test_lora_targets(tiny_sam, targets: str, layers: set[str]) -> None:
+    move(insert(tiny_sam, "lora", targets=targets))
+    assert {name.split(".")[4] for name in adapters.trainable(tiny_sam)} == layers
+    before = embedding(tiny_sam)
+    adapters.merge(tiny_sam)
+    torch.testing.assert_close(embedding(tiny_sam), before, rtol=1e-5, atol=1e-5)
