@@ -15,7 +15,12 @@ def naive_expert(experts: ConvExperts, index: int, z: torch.Tensor) -> torch.Ten
     """The definition on (B, H, W, r): up-scale the map, convolve, GELU, scale it back."""
     scale, maps = experts.scales[index], z.permute(0, 3, 1, 2)
     up = F.interpolate(maps, scale_factor=scale, mode=experts.mode) if scale > 1 else maps
-    y = F.conv2d(up, experts.weight[index], None if experts.bias is None else experts.bias[index], padding=1)
+    y = F.conv2d(
+        up,
+        experts.weight[index].permute(0, 3, 2, 1),
+        None if experts.bias is None else experts.bias[index],
+        padding=1,
+    )
     y = F.gelu(y) if experts.activation else y
     y = F.interpolate(y, size=maps.shape[-2:], mode=experts.mode) if scale > 1 else y
     return y.permute(0, 2, 3, 1)
@@ -66,7 +71,7 @@ def test_every_item_gets_its_own_expert() -> None:
 def test_a9_odd_scales_of_an_identity_change_nothing(scale: int) -> None:
     experts = make_experts(rank=1, scales=(scale,), activation=False).double()
     with torch.no_grad():
-        experts.weight.zero_()[..., 1, 1] = 1
+        experts.weight.zero_()[..., 1, 1, :] = 1
     z = torch.randn(1, 9, 9, 1, dtype=torch.float64)
     difference = (experts(z, torch.tensor([0])) - z).abs().max()
     assert (difference < 1e-12) == (scale % 2 == 1)
@@ -75,7 +80,7 @@ def test_a9_odd_scales_of_an_identity_change_nothing(scale: int) -> None:
 def test_a9_round_trip_reference_values() -> None:
     experts = make_experts(rank=1, scales=(2,), activation=False).double()
     with torch.no_grad():
-        experts.weight.zero_()[..., 1, 1] = 1
+        experts.weight.zero_()[..., 1, 1, :] = 1
     x = (torch.arange(16, dtype=torch.float64) / 10).square().reshape(1, 4, 4, 1)
     upscaled = F.interpolate(x[..., 0][None], scale_factor=2, mode="bicubic")[0, 0, 0, :4]
     assert upscaled.tolist() == pytest.approx(

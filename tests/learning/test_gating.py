@@ -51,7 +51,7 @@ def test_a8_load_is_the_chance_to_stay_when_the_own_noise_is_drawn_again(k: int)
 def test_a7_all_items_on_one_of_8_experts_cost_0_16() -> None:
     gate = NoisyTopKGate(3, 8, top_k=1, noise_epsilon=0.0).train()
     with torch.no_grad():
-        gate.clean[:, 5] = 1000  # far above any noise
+        gate.weight[0, :, 5] = 1000  # far above any noise
     choice = gate(torch.ones(25, 3))
     assert choice.experts.unique().tolist() == [5]
     assert choice.balance_loss is not None

@@ -23,7 +23,7 @@ Interpolation = Literal["bicubic", "bilinear"]
 class Axis(NamedTuple):
     """The constant matrices of n experts along one axis of H tokens.
 
-    `up` (n, P, 3, H): row (p, t) samples the up-scaled line at fine position p + t - 1, with the convolution's zero
+    `up` (n, 3 P, H): row (p, t) samples the up-scaled line at fine position p + t - 1, with the convolution's zero
     padding, for the P fine positions p that the down-scaling reads. `down` (n, H, P) weighs those positions; None
     where nothing stands between the convolution and the down-scaling: `up` is then multiplied by it, and P = H.
     Experts that read fewer positions than others are padded with zeros.
@@ -43,11 +43,11 @@ def axis_matrices(
         pairs = [_expert_axis(cells, scale, mode) for scale in scales]
         if not activation:
             folded = torch.stack([torch.einsum("hp,ptw->htw", down, up) for up, down in pairs])
-            return Axis(folded.to(device, dtype), None)
+            return Axis(folded.flatten(1, 2).to(device, dtype), None)
         longest = max(len(up) for up, _ in pairs)
         ups = torch.stack([F.pad(up, (0, 0, 0, 0, 0, longest - len(up))) for up, _ in pairs])
         downs = torch.stack([F.pad(down, (0, longest - down.shape[1])) for _, down in pairs])
-        return Axis(ups.to(device, dtype), downs.to(device, dtype))
+        return Axis(ups.flatten(1, 2).to(device, dtype), downs.to(device, dtype))
 
 
 def _expert_axis(cells: int, scale: int, mode: Interpolation) -> tuple[Tensor, Tensor]:
@@ -77,8 +77,8 @@ class ConvExperts(nn.Module):
         self.activation = activation
         self.mode: Interpolation = mode
         bound = 1 / math.sqrt(9 * rank)  # of PyTorch's convolutions
-        kernels = torch.empty(len(self.scales), rank, rank, 3, 3).uniform_(-bound, bound)
-        self.weight = nn.Parameter(kernels)  # (expert, out, in, row, column)
+        kernels = torch.empty(len(self.scales), rank, 3, 3, rank).uniform_(-bound, bound)
+        self.weight = nn.Parameter(kernels)  # (expert, out, column, row, in): as the product below reads it
         self.bias = nn.Parameter(torch.zeros(len(self.scales), rank)) if activation else None
 
     def forward(self, z: Tensor, chosen: Tensor) -> Tensor:
@@ -86,16 +86,17 @@ class ConvExperts(nn.Module):
         b, h, w, r = z.shape
         rows = self._axis(h, z, chosen)
         columns = rows if w == h else self._axis(w, z, chosen)
-        kernels = self.weight.to(z.dtype).permute(0, 1, 4, 3, 2).reshape(-1, (3 * r) ** 2)  # (n, o b a c)
-        mixing = kernels.index_select(0, chosen).view(b, 1, 3 * r, 3 * r)
+        kernels = self.weight.to(z.dtype).index_select(0, chosen).view(b, 1, 3 * r, 3 * r)  # (B, 1, o b, a c)
         lines = z.transpose(2, 3).reshape(b, h, r * w)  # (B, H, c w)
-        tall = rows.up.view(b, -1, h) @ lines  # (B, P a, c w)
-        mixed = mixing @ tall.view(b, -1, 3 * r, w)  # (B, P, o b, w)
-        fine = mixed.view(b, -1, 3 * w) @ columns.up.view(b, -1, 3 * w).mT  # (B, P o, Q)
+        tall = torch.bmm(rows.up, lines).view(b, -1, 3 * r, w)  # (B, P, a c, w)
+        points = tall.shape[1]
+        mixed = torch.bmm(kernels.expand(-1, points, -1, -1).reshape(-1, 3 * r, 3 * r), tall.flatten(0, 1))
+        fine = torch.bmm(mixed.view(b, points * r, 3 * w), columns.up.view(b, -1, 3 * w).mT)  # (B, P o, Q)
         if rows.down is not None and columns.down is not None and self.bias is not None:
             bias = self.bias.to(z.dtype).index_select(0, chosen)[:, None, :, None]
-            fine = F.gelu(fine.view(b, -1, r, fine.shape[2]) + bias).view_as(fine)
-            fine = rows.down @ (fine @ columns.down.mT).view(b, -1, r * w)  # (B, H, o w)
+            fine = F.gelu(fine.view(b, points, r, -1).add_(bias)).view_as(fine)
+            narrow = torch.bmm(fine, columns.down.mT)  # (B, P o, W)
+            fine = torch.bmm(rows.down, narrow.view(b, -1, r * w))  # (B, H, o W)
         return fine.view(b, h, r, w).transpose(2, 3)
 
     def _axis(self, cells: int, z: Tensor, chosen: Tensor) -> Axis:

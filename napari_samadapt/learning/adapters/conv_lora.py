@@ -83,18 +83,17 @@ class ConvLoRALinear(LoRALinear):
         choice = self.gate(maps.mean((1, 2)))
         if not _recomputing():
             self.balance_loss = None if choice.balance_loss is None else choice.balance_loss.float()
-        # A single weight is exactly 1, and has no gradient.
-        return self._weighted(maps, choice.experts, choice.weights if self.gate.top_k > 1 else None)
+        return self._weighted(maps, choice.experts, choice.weights)
 
     def _weighted(self, maps: Tensor, chosen: Tensor, weights: Tensor | None) -> Tensor:
-        """Sum over k of the experts `chosen` (B', k), times `weights` (B', k) where given."""
+        """Sum over k of the experts `chosen` (B', k), times `weights` (B', k) where given and k > 1."""
         k = chosen.shape[1]
         if k > 1:
             maps = maps.repeat_interleave(k, 0)  # (B' k, H, W, r)
         out: Tensor = self.experts(maps, chosen.reshape(-1))
         if k == 1:
             return out
-        out = out.unflatten(0, (-1, k))
+        out = out.view(-1, k, *out.shape[1:])
         return out.sum(1) if weights is None else torch.einsum("bk,bkhwr->bhwr", weights, out)
 
 

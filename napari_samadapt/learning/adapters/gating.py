@@ -30,22 +30,26 @@ class NoisyTopKGate(nn.Module):
         super().__init__()
         self.top_k = min(top_k, experts)
         self.noise_epsilon = noise_epsilon
-        self.clean = nn.Parameter(torch.zeros(rank, experts))
-        self.noise = nn.Parameter(torch.zeros(rank, experts))
+        self.weight = nn.Parameter(torch.zeros(2, rank, experts))  # W_g and W_n
 
     def forward(self, pooled: Tensor) -> Choice:
-        clean = pooled @ self.clean.to(pooled.dtype)
+        weight = self.weight.to(pooled.dtype)
         if not self.training:
-            values, experts = clean.topk(self.top_k)
-            return Choice(experts, values.softmax(1), None)
-        deviation = F.softplus(pooled @ self.noise.to(pooled.dtype)) + self.noise_epsilon
+            values, experts = (pooled @ weight[0]).topk(self.top_k)
+            return Choice(experts, self._weights(values), None)
+        clean, width = (pooled @ weight).unbind()  # (B, n)
+        deviation = F.softplus(width) + self.noise_epsilon
         noisy = torch.addcmul(clean, deviation, torch.randn_like(clean))
         values, order = noisy.topk(min(self.top_k + 1, clean.shape[1]))
-        experts, weights = order[:, : self.top_k], values[:, : self.top_k].softmax(1)
+        experts, weights = order[:, : self.top_k], self._weights(values[:, : self.top_k])
         importance = torch.zeros_like(clean).scatter(1, experts, weights)
         load = expected_load(clean, noisy, deviation, values, self.top_k)
-        variation = squared_variation(torch.stack([importance.sum(0), load.sum(0)]))
+        variation = squared_variation(torch.stack([importance, load]).sum(1))
         return Choice(experts, weights, BALANCE_COEFFICIENT * variation.sum())
+
+    def _weights(self, values: Tensor) -> Tensor:
+        """The softmax over the kept values (B, k). A single one is exactly 1, and has no gradient."""
+        return torch.ones_like(values) if self.top_k == 1 else values.softmax(1)
 
 
 def expected_load(clean: Tensor, noisy: Tensor, deviation: Tensor, top: Tensor, k: int) -> Tensor:
@@ -55,7 +59,7 @@ def expected_load(clean: Tensor, noisy: Tensor, deviation: Tensor, top: Tensor, 
     """
     if k >= clean.shape[1]:
         return torch.ones_like(clean)
-    last_in, first_out = top[:, k - 1 : k], top[:, k : k + 1]
+    last_in, first_out = top[:, k - 1 : k + 1].split(1, 1)
     threshold = torch.where(noisy > first_out, first_out, last_in)
     stays: Tensor = torch.special.ndtr((clean - threshold) / deviation)
     return stays
