@@ -66,17 +66,6 @@ class MiniImageEncoder(ImageEncoderViT):  # type: ignore[misc]  # segment_anythi
         )
         self.patch_embed = ConvStem(WIDTH)
 
-    def forward_with_fine(self, image: Tensor) -> tuple[Tensor, Fine]:
-        """The embedding (B, 128, H/8, W/8) and the stem's features at strides 2 and 4."""
-        x, fine = self.patch_embed.features(image)
-        x = x + self.pos_embed
-        for block in self.blocks:
-            x = block(x)
-        return self.neck(x.permute(0, 3, 1, 2)), fine
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.forward_with_fine(image)[0]
-
 
 class DetailMaskDecoder(MaskDecoder):  # type: ignore[misc]  # segment_anything is not typed
     """segment-anything's mask decoder with the stem's fine features added while it up-scales.

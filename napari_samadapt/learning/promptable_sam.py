@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,14 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 Fine = tuple[Tensor, ...]
 """Features finer than the embedding, for decoders that take them; empty for the official models."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A slice half-way through the image encoder: `tokens` (B, h, w, D) before one of its blocks, and `fine`."""
+
+    tokens: Tensor
+    fine: Fine
 
 
 class PromptableSam(Sam):  # type: ignore[misc]  # segment_anything is not typed
@@ -53,10 +62,27 @@ class PromptableSam(Sam):  # type: ignore[misc]  # segment_anything is not typed
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, Fine]:
         """Normalised pixels (B, 3, S, S) to the embedding (B, C, S/stride, S/stride) and finer features."""
-        if hasattr(self.image_encoder, "forward_with_fine"):
-            features, fine = self.image_encoder.forward_with_fine(pixels)
-            return features, fine
-        return self.image_encoder(pixels), ()
+        return self.encode_suffix(self.encode_prefix(pixels, 0), 0)
+
+    def encode_prefix(self, pixels: Tensor, depth: int) -> Prefix:
+        """The image encoder up to block `depth`, from normalised pixels (B, 3, S, S)."""
+        encoder = self.image_encoder
+        embedding = encoder.patch_embed
+        tokens, fine = (
+            embedding.features(pixels) if hasattr(embedding, "features") else (embedding(pixels), ())
+        )
+        if encoder.pos_embed is not None:
+            tokens = tokens + encoder.pos_embed
+        for block in list(encoder.blocks)[:depth]:
+            tokens = block(tokens)
+        return Prefix(tokens, fine)
+
+    def encode_suffix(self, prefix: Prefix, depth: int) -> tuple[Tensor, Fine]:
+        """The rest: blocks from `depth` on and the neck, to what `encode` gives."""
+        tokens = prefix.tokens
+        for block in list(self.image_encoder.blocks)[depth:]:
+            tokens = block(tokens)
+        return self.image_encoder.neck(tokens.permute(0, 3, 1, 2)), prefix.fine
 
     def decode(
         self, features: Tensor, fine: Fine, sparse: Tensor, dense: Tensor, *, multimask: bool

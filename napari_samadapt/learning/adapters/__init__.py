@@ -20,6 +20,7 @@ __all__ = [
     "AdapterState",
     "CannotMergeError",
     "adapters_of",
+    "first_changed_block",
     "insert",
     "learning_rates",
     "load",
@@ -84,6 +85,15 @@ def merge(sam: PromptableSam) -> None:
 def adapters_of(sam: PromptableSam) -> list[Adapter]:
     """The adapters in the encoder, outer ones first."""
     return [module for module in sam.image_encoder.modules() if isinstance(module, Adapter)]
+
+
+def first_changed_block(sam: PromptableSam) -> int:
+    """How many of the encoder's first blocks work as without adapters: what `encode_prefix` gives there never changes."""
+    encoder = sam.image_encoder
+    if any(isinstance(module, Adapter) for module in (encoder.blocks, *encoder.patch_embed.modules())):
+        return 0
+    changed = [any(isinstance(module, Adapter) for module in block.modules()) for block in encoder.blocks]
+    return changed.index(True) if any(changed) else len(changed)
 
 
 def pop_balance_loss(sam: PromptableSam) -> Tensor:
