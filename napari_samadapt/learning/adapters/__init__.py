@@ -88,7 +88,7 @@ def adapters_of(sam: PromptableSam) -> list[Adapter]:
 
 
 def first_changed_block(sam: PromptableSam) -> int:
-    """How many of the encoder's first blocks work as without adapters: what `encode_prefix` gives there never changes."""
+    """How many of the first blocks work as without adapters: what `encode_prefix` gives there never changes."""
     encoder = sam.image_encoder
     if any(isinstance(module, Adapter) for module in (encoder.blocks, *encoder.patch_embed.modules())):
         return 0
