@@ -1,8 +1,9 @@
 """The fine-tuning loop: a generator that trains a model step by step and can be stopped between any two.
 
-The encoder is what costs. Every `encoder_every`-th step runs it on freshly augmented slices (with gradients when it
-has adapters) and leaves its embeddings in a pool; the steps between train the automatic decoder alone on slices and
-embeddings drawn from the pool.
+The encoder is what costs, so no more of it runs than must. Every `augment_every`-th step takes freshly augmented
+slices through the blocks before the first adapter, which never change, and leaves the activations in a pool (the frozen
+prefix). Steps that train adapters run only the blocks from there on, on slices of the pool; the steps between, more of
+them the more blocks have adapters, train the automatic decoder alone on the pool's last embeddings.
 """
 
 import math
@@ -18,6 +19,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 
 from . import adapters
 from .losses import cross_entropy_and_dice
+from .promptable_sam import Fine, Prefix
 from .prompted import prompted_loss
 from .samples import SampleTensors, TrainingSample, augment, change_appearance, stack_samples
 from .semantic import SemanticSam
@@ -39,7 +41,7 @@ class FineTuneConfig:
     steps: int | None = None
     seed: int = 0
     batch_size: int = 4
-    encoder_every: int = 4
+    augment_every: int = 4
     pool_size: int = 32
     hold_out_until: float = 0.3
     decoder_rate: float = 5e-3
@@ -84,7 +86,7 @@ def fine_tune(
     the weights are then to be thrown away.
     """
     data = stack_samples(samples, model.class_ids, model.sam.device)
-    pool = EmbeddingPool(config.pool_size)
+    pool = SlicePool(model, config.pool_size)
     rng = torch.Generator().manual_seed(config.seed)
     optimizer = _optimizer(model, config)
     step, seconds, fraction = 0, 0.0, 0.0
@@ -93,12 +95,13 @@ def fine_tune(
         started = time.perf_counter()
         _set_rates(optimizer, fraction, step)
         model.train()
-        if step % config.encoder_every == 0:
-            batch = augment(data.draw(config.batch_size, rng), rng)
-            losses = _encoder_losses(model, batch, pool, rng, 1 - fraction)
+        if step % config.augment_every == 0:
+            pool.add(augment(data.draw(config.batch_size, rng), rng))
+            losses = _encoder_losses(model, pool, pool.newest(config.batch_size), rng, 1 - fraction)
+        elif step % pool.encoder_every == 0:
+            losses = _encoder_losses(model, pool, pool.draw(config.batch_size, rng), rng, 1 - fraction)
         else:
-            batch, features = pool.draw(config.batch_size, rng)
-            losses = _automatic_losses(model, batch, features, 1 - fraction)
+            losses = _automatic_losses(model, pool.draw(config.batch_size, rng), rng, 1 - fraction)
         loss, parts = _update(losses, optimizer)
         model.eval()
         step += 1
@@ -110,26 +113,65 @@ def fine_tune(
         yield TrainProgress(step, seconds, fraction, loss, parts, dice)
 
 
-class EmbeddingPool:
-    """Augmented slices and their embeddings, the oldest replaced first."""
+@dataclass(eq=False)
+class PooledSlice:
+    """One augmented slice (a batch of 1), its activations before the first adapter, and its last embedding."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.entries: list[tuple[SampleTensors, Tensor]] = []
+    sample: SampleTensors
+    prefix: Prefix
+    embedding: Tensor
 
-    def add(self, batch: SampleTensors, features: Tensor) -> None:
-        """Keep each slice of the batch with its embedding (B, C, h, w), detached."""
-        kept = features.detach()
-        rows = [(batch.take(slice(i, i + 1)), kept[i : i + 1]) for i in range(len(batch))]
-        self.entries = (self.entries + rows)[-self.size :]
 
-    def draw(self, count: int, rng: torch.Generator) -> tuple[SampleTensors, Tensor]:
-        """Random slices in a new contrast, with their embeddings."""
-        chosen = torch.randperm(len(self.entries), generator=rng)[:count].tolist()
-        slices, features = zip(*(self.entries[i] for i in chosen), strict=True)
-        images = torch.cat([entry.images for entry in slices])
-        targets = torch.cat([entry.targets for entry in slices])
-        return SampleTensors(change_appearance(images, rng), targets), torch.cat(features)
+class SlicePool:
+    """Augmented slices and what the encoder made of them, the oldest replaced first.
+
+    `encoder_every`: adapters in all blocks train in every fourth step, in a quarter of them in each.
+    """
+
+    def __init__(self, model: SemanticSam, size: int) -> None:
+        self.model, self.size = model, size
+        self.entries: list[PooledSlice] = []
+        self.depth = adapters.first_changed_block(model.sam)
+        blocks = len(list(model.sam.image_encoder.blocks))
+        adapted = bool(adapters.adapters_of(model.sam))
+        self.encoder_every = math.ceil(4 * (blocks - self.depth) / blocks) if adapted else size
+
+    @torch.no_grad()
+    def add(self, batch: SampleTensors) -> None:
+        """Keep each slice of the batch; the embeddings follow from `encode`."""
+        with autocast(self.model.sam.device):
+            prefix = self.model.embed_prefix(batch.images, self.depth)
+        nothing = torch.empty(0)
+        for index in range(len(batch)):
+            row = slice(index, index + 1)
+            half = Prefix(prefix.tokens[row].half(), tuple(f[row].half() for f in prefix.fine))
+            self.entries.append(PooledSlice(batch.take(row), half, nothing))
+        self.entries = self.entries[-self.size :]
+
+    def newest(self, count: int) -> list[PooledSlice]:
+        return self.entries[-count:]
+
+    def draw(self, count: int, rng: torch.Generator) -> list[PooledSlice]:
+        """Random slices of the pool."""
+        return [self.entries[i] for i in torch.randperm(len(self.entries), generator=rng)[:count].tolist()]
+
+    def encode(self, entries: Sequence[PooledSlice]) -> tuple[Tensor, Fine]:
+        """Embeddings (B, C, h, w) and finer features from the prefixes; gradients flow. The pool keeps the embeddings."""
+        prefix = Prefix(
+            torch.cat([entry.prefix.tokens for entry in entries]).float(),
+            tuple(torch.cat(rows).float() for rows in zip(*(entry.prefix.fine for entry in entries), strict=True)),
+        )
+        with autocast(self.model.sam.device):
+            features, fine = self.model.sam.encode_suffix(prefix, self.depth)
+        for entry, embedding in zip(entries, features.detach().split(1), strict=True):
+            entry.embedding = embedding
+        return features, fine
+
+
+def stack_entries(entries: Sequence[PooledSlice]) -> SampleTensors:
+    """The slices of some entries as one batch."""
+    images = torch.cat([entry.sample.images for entry in entries])
+    return SampleTensors(images, torch.cat([entry.sample.targets for entry in entries]))
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
@@ -155,7 +197,17 @@ def held_out_dice(model: SemanticSam, samples: Sequence[TrainingSample]) -> floa
 Losses = dict[str, Tensor]
 
 
-def _automatic_losses(model: SemanticSam, batch: SampleTensors, features: Tensor, balance: float) -> Losses:
+def _automatic_losses(
+    model: SemanticSam, entries: Sequence[PooledSlice], rng: torch.Generator, balance: float
+) -> Losses:
+    """The automatic decoder alone, on slices in a new contrast."""
+    batch = stack_entries(entries)
+    images = change_appearance(batch.images, rng)
+    features = torch.cat([entry.embedding for entry in entries])
+    return _decoder_losses(model, SampleTensors(images, batch.targets), features, balance)
+
+
+def _decoder_losses(model: SemanticSam, batch: SampleTensors, features: Tensor, balance: float) -> Losses:
     """Small classes are favoured at first, or they take hundreds of steps to appear; at the end no longer."""
     with autocast(model.sam.device):
         logits = model.decode(batch.images, features)
@@ -164,13 +216,12 @@ def _automatic_losses(model: SemanticSam, batch: SampleTensors, features: Tensor
 
 
 def _encoder_losses(
-    model: SemanticSam, batch: SampleTensors, pool: EmbeddingPool, rng: torch.Generator, balance: float
+    model: SemanticSam, pool: SlicePool, entries: Sequence[PooledSlice], rng: torch.Generator, balance: float
 ) -> Losses:
-    """Encode the batch, fill the pool, and train adapters for the automatic and the prompted use alike."""
-    with autocast(model.sam.device):
-        features, fine = model.embed(batch.images)
-    pool.add(batch, features)
-    losses = _automatic_losses(model, batch, features, balance)
+    """Train adapters for the automatic and the prompted use alike, and the automatic decoder with them."""
+    batch = stack_entries(entries)
+    features, fine = pool.encode(entries)
+    losses = _decoder_losses(model, batch, features, balance)
     if features.requires_grad:
         with autocast(model.sam.device):
             losses["prompted"] = prompted_loss(model.sam, features, fine, batch.targets, rng)
@@ -181,8 +232,15 @@ def _encoder_losses(
 def _optimizer(model: SemanticSam, config: FineTuneConfig) -> torch.optim.Optimizer:
     named = adapters.trainable(model)
     decoder = [p for name, p in named.items() if name.startswith("decoder.")]
-    rest = [p for name, p in named.items() if not name.startswith("decoder.")]
-    groups = [{"params": decoder, "rate": config.decoder_rate}, {"params": rest, "rate": config.adapter_rate}]
+    factors = adapters.learning_rates(model)
+    groups = [{"params": decoder, "rate": config.decoder_rate}]
+    for factor in sorted({1.0, *factors.values()}):
+        rest = [
+            p
+            for name, p in named.items()
+            if not name.startswith("decoder.") and factors.get(name, 1) == factor
+        ]
+        groups.append({"params": rest, "rate": config.adapter_rate * factor})
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, weight_decay=config.weight_decay)
 
 

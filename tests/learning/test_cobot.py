@@ -1,0 +1,378 @@
+"""SAM-COBOT's two layers by hand-computed values, and on their hosts (checks B1 to B12 of its specification)."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.learning import adapters
+from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.adapters.cobot import (
+    SLOW_GAMMA,
+    CobotOptions,
+    HyperComplex,
+    Mixer,
+    Relation,
+    Slot,
+    mixers,
+)
+from napari_samadapt.learning.fine_tune import FineTuneConfig, _optimizer
+from napari_samadapt.learning.promptable_sam import PromptableSam
+from napari_samadapt.learning.sam import VIT_SHAPES, build_vit
+from napari_samadapt.learning.semantic import SemanticSam
+
+PIXELS = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+HOSTS = {"cobot-lora": "lora-qv", "cobot-adaptformer": "adaptformer"}
+
+
+def insert(sam: PromptableSam, method: str, **options: object) -> PromptableSam:
+    torch.manual_seed(0)
+    adapters.insert(sam, AdapterConfig(method, **options))
+    return sam
+
+
+@torch.no_grad()
+def embedding(sam: PromptableSam) -> torch.Tensor:
+    return sam.encode(PIXELS)[0]
+
+
+def wake(sam: PromptableSam) -> PromptableSam:
+    """Random values for what starts at zero: LoRA's B and Adaptformer's Up."""
+    torch.manual_seed(1)
+    for name, parameter in adapters.trainable(sam).items():
+        if "lora_b" in name or ".up." in name:
+            nn.init.normal_(parameter, std=0.1)
+    return sam
+
+
+def quaternion(*values: float) -> torch.Tensor:
+    """The matrix that multiplies by this quaternion from the left."""
+    layer = HyperComplex(4)
+    with torch.no_grad():
+        layer.blocks.copy_(torch.tensor(values).reshape(4, 1, 1))
+    return layer.matrix().detach()
+
+
+@pytest.mark.parametrize("preset", ["identity", "official", "unit"])
+def test_b1_adaptformer_starts_at_the_frozen_sam(tiny_sam, preset: str) -> None:
+    before = embedding(tiny_sam)
+    assert torch.equal(embedding(insert(tiny_sam, "cobot-adaptformer", preset=preset)), before)
+
+
+@pytest.mark.parametrize("preset", ["identity", "official", "unit"])
+def test_b1_lora_with_b_at_zero_is_the_frozen_sam(tiny_sam, preset: str) -> None:
+    before = embedding(tiny_sam)
+    insert(tiny_sam, "cobot-lora", preset=preset)
+    assert torch.equal(embedding(tiny_sam), before) == (preset != "official")  # B is Xavier-normal there
+    for name, parameter in adapters.trainable(tiny_sam).items():
+        if "lora_b" in name:
+            nn.init.zeros_(parameter)
+    assert torch.equal(embedding(tiny_sam), before)
+
+
+@pytest.mark.parametrize(("method", "host"), HOSTS.items())
+def test_b1_the_identity_preset_equals_its_host_exactly(tiny_sam, method: str, host: str) -> None:
+    plain = insert(copy.deepcopy(tiny_sam), host)
+    before = embedding(tiny_sam)
+    wake(insert(tiny_sam, method))
+    tensors = adapters.state(tiny_sam)
+    adapters.load(plain, {name: tensors[name] for name in adapters.trainable(plain)})
+    assert torch.equal(embedding(plain), embedding(tiny_sam))
+    assert not torch.equal(embedding(plain), before)
+
+
+def test_b1_the_official_preset_doubles_every_channel() -> None:
+    for slot in mixers(8, 3, CobotOptions("official")):
+        assert torch.equal(slot.factor(), torch.full((8,), 2.0))
+        real, *imaginary = slot.layer.blocks
+        assert not real.any()
+        assert all(0 <= block.min() <= block.max() < 1 and block.any() for block in imaginary)
+
+
+@pytest.mark.parametrize(
+    ("name", "lora", "adaptformer"),
+    [
+        ("vit_b", (864, 148_320), (1_296, 324_048)),
+        ("vit_l", (2_880, 396_096), (2_880, 863_424)),
+        ("vit_h", (4_864, 660_224), (4_096, 1_438_208)),
+    ],
+)
+def test_b2_counts_equal_table_4(name: str, lora: tuple[int, int], adaptformer: tuple[int, int]) -> None:
+    with torch.device("meta"):
+        sam = build_vit(VIT_SHAPES[name], 1024, name)
+        for method, (extra, total) in (("cobot-lora", lora), ("cobot-adaptformer", adaptformer)):
+            counts = []
+            for each in (method, HOSTS[method]):
+                insert(sam, each)
+                counts.append(sum(p.numel() for p in adapters.trainable(sam).values()))
+                adapters.remove(sam)
+            assert counts == [total, total - extra]
+
+
+def test_b3_hamilton_product() -> None:
+    q, u = (1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0)
+    assert (quaternion(*q) @ torch.tensor(u)).tolist() == [-60, 12, 30, 24]
+    assert (quaternion(*u) @ torch.tensor(q)).tolist() == [-60, 20, 14, 32]
+    w = quaternion(*q)
+    assert w.tolist() == [[1, -2, -3, -4], [2, 1, -4, 3], [3, 4, 1, -2], [4, -3, 2, 1]]
+    assert torch.equal(w @ w.T, 30 * torch.eye(4))
+    assert torch.equal(quaternion(1, 0, 0, 0), torch.eye(4))
+    a, b = (0.5, -1.0, 2.0, 0.25), (1.0, 0.5, -0.5, 2.0)
+    assert torch.equal(quaternion(*a) @ quaternion(*b), quaternion(1.5, 3.375, 3.875, 0.75))
+    one, i, j, k = (quaternion(*row) for row in torch.eye(4).tolist())
+    assert torch.equal(i @ j, k)
+    assert torch.equal(j @ i, -k)
+    assert all(torch.equal(x, -one) for x in (i @ i, j @ j, k @ k, i @ j @ k))
+
+
+def test_b4_four_blocks_in_sixteen_places() -> None:
+    torch.manual_seed(0)
+    layer = HyperComplex(16, "official")
+    assert sum(p.numel() for p in layer.parameters()) == 64
+    grid = layer.matrix().unflatten(0, (4, 4)).unflatten(2, (4, 4)).transpose(1, 2)  # (row, column, 4, 4)
+    assert torch.equal(grid[:, 0], layer.blocks)
+    for row in range(4):
+        for column in range(4):
+            block = grid[row, column]
+            assert sum(torch.equal(block.abs(), own.abs()) for own in layer.blocks) == 1
+    torch.set_default_dtype(torch.float64)
+    try:
+        w = HyperComplex(16, "unit").matrix()
+        torch.testing.assert_close(w @ w.T, torch.eye(16), rtol=0, atol=1e-12)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(HyperComplex(16).matrix(), torch.eye(16))
+    with pytest.raises(SamAdaptError, match="multiple of 4, not 18"):
+        HyperComplex(18)
+
+
+C = torch.tensor([[1.0, 2, 3], [4, 5, 6]])
+P = torch.tensor([[1.0, 0.5, 0], [0, 1, -1], [0.25, 0, 1]])
+
+
+def test_b5_the_mode_3_product() -> None:
+    relation = Relation(2, 3, CobotOptions())
+    slots = [Slot(relation, slot, slice(0, 2), CobotOptions()) for slot in range(3)]
+    gammas = [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]
+    with torch.no_grad():
+        relation.coefficients.copy_(C)
+        relation.matrix.copy_(P)
+        for slot, gamma in zip(slots, gammas, strict=True):
+            slot.gamma.copy_(torch.tensor(gamma))
+    columns = torch.stack([relation.column(slot, slice(0, 2)) for slot in range(3)], 1)
+    assert columns.tolist() == [[1.75, 2.5, 1], [5.5, 7, 1]]
+    expected = torch.tensor([[1.85, 5.7], [2.8, 7.4], [1.5, 1.6]])
+    torch.testing.assert_close(torch.stack([slot.factor() for slot in slots]), expected)
+    tensor = torch.diag_embed(C.T)  # (T, V, V), the slots' diagonal matrices
+    mode_3 = torch.einsum("st,tij->sij", P.T, tensor)
+    assert torch.equal(mode_3, torch.diag_embed(columns.T))
+
+
+def unfold(tensor: torch.Tensor) -> torch.Tensor:
+    """(n3, n1, n2) slices below one another: (n3 n1, n2)."""
+    return tensor.flatten(0, 1)
+
+
+def block_circulant(tensor: torch.Tensor) -> torch.Tensor:
+    n = len(tensor)
+    return torch.cat([torch.cat([tensor[(row - column) % n] for column in range(n)], 1) for row in range(n)])
+
+
+def t_product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Kilmer's product of third-order tensors, whose slices come first."""
+    return (block_circulant(a) @ unfold(b)).unflatten(0, (len(a), a.shape[1]))
+
+
+def mode_3(tensor: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("st,tij->sij", matrix, tensor)
+
+
+def s_product(a: torch.Tensor, b: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    """Transform along the slices, multiply slice by slice, transform back."""
+    return mode_3(mode_3(a, s) @ mode_3(b, s), torch.linalg.inv(s))
+
+
+def test_b6_the_t_product_that_motivates_the_relation_matrix() -> None:
+    a = torch.arange(1, 13, dtype=torch.float64).reshape(3, 2, 2)
+    b = torch.arange(-5, 7, dtype=torch.float64).reshape(3, 2, 2)
+    expected = [[[35, 68], [35, 80]], [[35, 68], [35, 80]], [[-61, -28], [-61, -16]]]
+    assert t_product(a, b).tolist() == expected
+    by_fft = torch.fft.ifft(torch.fft.fft(a, dim=0) @ torch.fft.fft(b, dim=0), dim=0).real
+    torch.testing.assert_close(by_fft, t_product(a, b), rtol=0, atol=1e-10)
+    assert torch.equal(unfold(a).unflatten(0, (3, 2)), a)
+    fourier = torch.fft.fft(torch.eye(3, dtype=torch.complex128), dim=0)
+    identity = torch.eye(2, dtype=torch.complex128)
+    wide = a[:, :1].to(torch.complex128)  # 1 x 2 slices: the two identities differ in size
+    left = torch.kron(fourier, torch.eye(1, dtype=torch.complex128))
+    diagonal = left @ block_circulant(wide) @ torch.kron(torch.linalg.inv(fourier).contiguous(), identity)
+    torch.testing.assert_close(diagonal, torch.block_diag(*torch.fft.fft(wide, dim=0)), rtol=0, atol=1e-10)
+    as_complex = a.to(torch.complex128), b.to(torch.complex128)
+    torch.testing.assert_close(s_product(*as_complex, fourier).real, t_product(a, b), rtol=0, atol=1e-10)
+    torch.testing.assert_close(s_product(a, b, torch.eye(3, dtype=torch.float64)), a @ b)
+    torch.manual_seed(0)
+    s = torch.randn(3, 3, dtype=torch.float64)
+    c = torch.randn(3, 2, 2, dtype=torch.float64)
+    left_first, right_first = s_product(s_product(a, b, s), c, s), s_product(a, s_product(b, c, s), s)
+    torch.testing.assert_close(left_first, right_first)
+
+
+def test_b7_slots_speak_through_the_relation_matrix_only() -> None:
+    slots = mixers(4, 3, CobotOptions())
+    relation = slots[0].relation
+    assert relation is not None
+
+    def columns_seen(slot: int) -> list[bool]:
+        (gradient,) = torch.autograd.grad(slots[slot].matrix().sum(), relation.coefficients)
+        return gradient.any(0).tolist()
+
+    assert columns_seen(1) == [False, True, False]
+    with torch.no_grad():
+        relation.matrix[2, 1] = 0.3
+    assert columns_seen(1) == [False, True, True]
+    assert columns_seen(0) == [True, False, False]
+    gradients = torch.autograd.grad(
+        slots[0].factor().sum(), [slot.gamma for slot in slots], allow_unused=True
+    )
+    assert [gradient is not None for gradient in gradients] == [True, False, False]
+
+
+@pytest.mark.parametrize(("name", "slots"), [("vit_b", 24), ("vit_l", 48), ("vit_h", 64)])
+def test_b7_lora_has_two_slots_for_each_block(name: str, slots: int) -> None:
+    with torch.device("meta"):
+        sam = insert(build_vit(VIT_SHAPES[name], 1024, name), "cobot-lora")
+    for block, adapter in enumerate(adapters.adapters_of(sam)):
+        q, v = (adapter.parts[part].mixer for part in "qv")
+        assert (q.slot, v.slot) == (2 * block, 2 * block + 1)
+        assert q.relation.matrix.shape == (slots, slots)
+
+
+def test_b7_k_stays_as_it_was(tiny_sam) -> None:
+    original = tiny_sam.image_encoder.blocks[0].attn.qkv
+    wake(insert(tiny_sam, "cobot-lora"))
+    x = torch.randn(2, 3, 3, 32)
+    frozen, adapted = original(x), tiny_sam.image_encoder.blocks[0].attn.qkv(x)
+    same = [torch.equal(a, b) for a, b in zip(frozen.chunk(3, -1), adapted.chunk(3, -1), strict=True)]
+    assert same == [False, True, False]
+
+
+def test_b8_the_merged_change_is_the_formula(tiny_sam) -> None:
+    wake(insert(tiny_sam, "cobot-lora", preset="official"))
+    adapter = adapters.adapters_of(tiny_sam)[1]
+    q = adapter.parts["q"]
+    factor = q.mixer.gamma + (q.mixer.relation.coefficients @ q.mixer.relation.matrix)[:, 2]
+    change = q.lora_b @ q.mixer.layer.matrix() @ torch.diag(factor) @ q.lora_a
+    merged = adapter.merged()
+    torch.testing.assert_close(merged.weight[:32] - adapter.base.weight[:32], change, rtol=1e-4, atol=1e-5)
+    assert torch.equal(merged.weight[32:64], adapter.base.weight[32:64])
+    assert merged.bias is adapter.base.bias
+
+
+def test_b9_the_layer_comes_before_the_relu_and_dropout_only_in_training(tiny_sam) -> None:
+    mlp = tiny_sam.image_encoder.blocks[0].mlp
+    wake(insert(tiny_sam, "cobot-adaptformer", blocks=(0,)))
+    (adapter,) = adapters.adapters_of(tiny_sam)
+    branch, x = adapter.branch, torch.randn(2, 4, 4, 32)
+    with torch.no_grad():
+        branch.mixer.layer.blocks.neg_()  # W = -I
+        expected = mlp(x) + branch.up(torch.relu(-branch.down(branch.norm(x))))
+    torch.testing.assert_close(adapter(x), expected)
+    assert torch.equal(adapter(x), adapter(x))
+    adapter.train()
+    assert not torch.equal(adapter(x), adapter(x))
+
+
+def test_b10_one_relation_for_all_blocks(tiny_sam) -> None:
+    insert(tiny_sam, "cobot-adaptformer")
+    relations = {id(m.relation) for m in tiny_sam.modules() if isinstance(m, Mixer)}
+    assert len(relations) == 1
+    for tensors in (adapters.state(tiny_sam), adapters.trainable(tiny_sam)):
+        assert sum(name.endswith("relation.matrix") for name in tensors) == 1
+        assert sum(name.endswith("coefficients") for name in tensors) == 1
+    twin = adapters.twin(tiny_sam)
+    assert len({id(m.relation) for m in twin.modules() if isinstance(m, Mixer)} | relations) == 2
+    mixed = [m for m in tiny_sam.modules() if isinstance(m, Mixer)]
+    matrix = mixed[0].relation.matrix
+    weights = [torch.randn(16, 16) for _ in mixed]
+    terms = [(w * m.matrix()).sum() for w, m in zip(weights, mixed, strict=True)]
+    (together,) = torch.autograd.grad(torch.stack(terms).sum(), matrix, retain_graph=True)
+    apart = [torch.autograd.grad(term, matrix, retain_graph=True)[0] for term in terms]
+    torch.testing.assert_close(together, torch.stack(apart).sum(0))
+
+
+@pytest.mark.parametrize("method", ["cobot-lora", "cobot-adaptformer", "cobot-conv-lora"])
+@pytest.mark.parametrize(
+    ("options", "per_slot", "shared"),
+    [
+        ({}, lambda v: v + v * v // 4, lambda v, t: v * t + t * t),
+        ({"layer": "none"}, lambda v: v, lambda v, t: v * t + t * t),
+        ({"layer": "linear"}, lambda v: v + v * v, lambda v, t: v * t + t * t),
+        ({"relation": "identity"}, lambda v: v + v * v // 4, lambda v, t: v * t),
+        ({"relation": "random"}, lambda v: v + v * v // 4, lambda v, t: v * t),
+        ({"relation": "none"}, lambda v: v + v * v // 4, lambda _v, _t: 0),
+        ({"relation": "none", "layer": "none"}, lambda v: v, lambda _v, _t: 0),
+    ],
+)
+def test_b11_ablations(tiny_sam, method: str, options: dict, per_slot, shared) -> None:
+    insert(tiny_sam, method, **options)
+    width, slots = {"cobot-lora": (4, 6), "cobot-adaptformer": (16, 3), "cobot-conv-lora": (4, 3)}[method]
+    own = [m for m in tiny_sam.modules() if isinstance(m, Mixer)]
+    parameters = {id(p): p for m in own for p in m.parameters() if p.requires_grad}
+    assert sum(p.numel() for p in parameters.values()) == slots * per_slot(width) + shared(width, slots)
+    before = [m.matrix() for m in own]
+    if options.get("relation") != "random":
+        assert all(torch.equal(matrix, torch.eye(width)) for matrix in before)
+    else:  # frozen, so it is in no file: it must be the same again
+        adapters.remove(tiny_sam)
+        insert(tiny_sam, method, **options)
+        again = [m.matrix() for m in tiny_sam.modules() if isinstance(m, Mixer)]
+        assert all(torch.equal(a, b) for a, b in zip(before, again, strict=True))
+
+
+@pytest.mark.parametrize("method", ["cobot-lora", "cobot-adaptformer", "cobot-conv-lora"])
+def test_b12_everything_is_trained_from_the_start(tiny_sam, method: str) -> None:
+    wake(insert(tiny_sam, method))
+    tiny_sam.encode(PIXELS)[0].square().mean().backward()
+    for name, parameter in adapters.trainable(tiny_sam).items():
+        if ".mixer." in name:
+            assert parameter.grad is not None, name
+            assert parameter.grad.any(), name
+        if name.endswith("relation.matrix"):
+            assert (parameter.grad - torch.diag(torch.diag(parameter.grad))).any()
+
+
+def test_slots_count_the_chosen_blocks(tiny_sam) -> None:
+    insert(tiny_sam, "cobot-lora", blocks=(0, 2))
+    matrix = next(p for name, p in adapters.trainable(tiny_sam).items() if name.endswith("relation.matrix"))
+    assert matrix.shape == (4, 4)
+
+
+@pytest.mark.parametrize(("preset", "slow"), [("identity", 0), ("official", 6)])
+def test_gamma_is_slow_in_the_official_preset(tiny_sam, preset: str, slow: int) -> None:
+    insert(tiny_sam, "cobot-lora", preset=preset)
+    model = SemanticSam(tiny_sam, (1,))
+    rates = adapters.learning_rates(model)
+    assert set(rates) == {n for n in adapters.trainable(model) if n.endswith(".gamma") and slow}
+    config = FineTuneConfig()
+    optimizer = _optimizer(model, config)
+    found = {p: group["rate"] for group in optimizer.param_groups for p in group["params"]}
+    named = adapters.trainable(model)
+    assert set(found) == set(named.values())
+    assert sum(rate == config.adapter_rate * SLOW_GAMMA for rate in found.values()) == slow
+
+
+@pytest.mark.parametrize("method", ["cobot-bitfit", "cobot-ssf", "cobot-attention"])
+def test_our_extension_scales_the_change_and_not_the_pretrained_value(tiny_sam, method: str) -> None:
+    """With all factors at zero nothing that was learned counts."""
+    before = embedding(tiny_sam)
+    insert(tiny_sam, method, blocks=(0, 1, 2))
+    with torch.no_grad():
+        for parameter in adapters.trainable(tiny_sam).values():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        assert not torch.equal(embedding(tiny_sam), before)
+        for name, parameter in adapters.trainable(tiny_sam).items():
+            # Relative positions have no output channel, so no factor.
+            if name.endswith((".gamma", ".coefficients")) or "rel_pos" in name:
+                parameter.zero_()
+    assert torch.equal(embedding(tiny_sam), before)
