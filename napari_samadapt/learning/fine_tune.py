@@ -134,7 +134,7 @@ class SlicePool:
         self.depth = adapters.first_changed_block(model.sam)
         blocks = len(list(model.sam.image_encoder.blocks))
         adapted = bool(adapters.adapters_of(model.sam))
-        self.encoder_every = math.ceil(4 * (blocks - self.depth) / blocks) if adapted else size
+        self.encoder_every = min(4, math.ceil(4 * (blocks - self.depth) / blocks)) if adapted else size
 
     @torch.no_grad()
     def add(self, batch: SampleTensors) -> None:
@@ -156,15 +156,18 @@ class SlicePool:
         return [self.entries[i] for i in torch.randperm(len(self.entries), generator=rng)[:count].tolist()]
 
     def encode(self, entries: Sequence[PooledSlice]) -> tuple[Tensor, Fine]:
-        """Embeddings (B, C, h, w) and finer features from the prefixes; gradients flow. The pool keeps the embeddings."""
+        """Embeddings (B, C, h, w) and finer features from the prefixes; gradients flow, the pool keeps the values."""
         prefix = Prefix(
             torch.cat([entry.prefix.tokens for entry in entries]).float(),
-            tuple(torch.cat(rows).float() for rows in zip(*(entry.prefix.fine for entry in entries), strict=True)),
+            tuple(
+                torch.cat(rows).float()
+                for rows in zip(*(entry.prefix.fine for entry in entries), strict=True)
+            ),
         )
         with autocast(self.model.sam.device):
             features, fine = self.model.sam.encode_suffix(prefix, self.depth)
-        for entry, embedding in zip(entries, features.detach().split(1), strict=True):
-            entry.embedding = embedding
+        for index, entry in enumerate(entries):
+            entry.embedding = features.detach()[index : index + 1]
         return features, fine
 
 

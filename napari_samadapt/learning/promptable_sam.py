@@ -22,7 +22,7 @@ Fine = tuple[Tensor, ...]
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """A slice half-way through the image encoder: `tokens` (B, h, w, D) before one of its blocks, and `fine`."""
+    """A slice on its way through the image encoder: `tokens` (B, h, w, D) before a block, and `fine`; or its pixels."""
 
     tokens: Tensor
     fine: Fine
@@ -65,7 +65,9 @@ class PromptableSam(Sam):  # type: ignore[misc]  # segment_anything is not typed
         return self.encode_suffix(self.encode_prefix(pixels, 0), 0)
 
     def encode_prefix(self, pixels: Tensor, depth: int) -> Prefix:
-        """The image encoder up to block `depth`, from normalised pixels (B, 3, S, S)."""
+        """The image encoder up to block `depth`, from normalised pixels (B, 3, S, S); those themselves for -1."""
+        if depth < 0:
+            return Prefix(pixels, ())
         encoder = self.image_encoder
         embedding = encoder.patch_embed
         tokens, fine = (
@@ -79,6 +81,8 @@ class PromptableSam(Sam):  # type: ignore[misc]  # segment_anything is not typed
 
     def encode_suffix(self, prefix: Prefix, depth: int) -> tuple[Tensor, Fine]:
         """The rest: blocks from `depth` on and the neck, to what `encode` gives."""
+        if depth < 0:
+            return self.encode(prefix.tokens)
         tokens = prefix.tokens
         for block in list(self.image_encoder.blocks)[depth:]:
             tokens = block(tokens)

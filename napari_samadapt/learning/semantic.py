@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .predict import ImageEmbedding, encode_slice, image_tensor, resize
-from .promptable_sam import Fine, PromptableSam, scaled_size
+from .promptable_sam import Fine, Prefix, PromptableSam, scaled_size
 
 CHANNELS = (16, 32, 64)
 """Channels of the detail path at strides 1, 2 and 4."""
@@ -104,8 +104,12 @@ class SemanticSam(nn.Module):
 
     def embed(self, images: Tensor) -> tuple[Tensor, Fine]:
         """Images (B, 3, H, W) in [0, 1] to SAM's embeddings (B, C, h, w) of the padded square, and finer features."""
+        return self.sam.encode_suffix(self.embed_prefix(images, 0), 0)
+
+    def embed_prefix(self, images: Tensor, depth: int) -> Prefix:
+        """The first `depth` blocks of `embed`; `sam.encode_suffix` goes on from there."""
         size = scaled_size((int(images.shape[2]), int(images.shape[3])), self.sam.input_size)
-        return self.sam.encode(self.sam.normalise(resize(images, size)))
+        return self.sam.encode_prefix(self.sam.normalise(resize(images, size)), depth)
 
     def decode(self, images: Tensor, features: Tensor) -> Tensor:
         """As `forward`, with the embeddings (B, C, h, w) already computed."""

@@ -88,11 +88,15 @@ def adapters_of(sam: PromptableSam) -> list[Adapter]:
 
 
 def first_changed_block(sam: PromptableSam) -> int:
-    """How many of the first blocks work as without adapters: what `encode_prefix` gives there never changes."""
+    """How many of the first blocks work as without adapters: what `encode_prefix` gives there never changes.
+
+    -1 where adapters change the patch embedding already.
+    """
     encoder = sam.image_encoder
-    if any(isinstance(module, Adapter) for module in (encoder.blocks, *encoder.patch_embed.modules())):
-        return 0
-    changed = [any(isinstance(module, Adapter) for module in block.modules()) for block in encoder.blocks]
+    if any(isinstance(module, Adapter) for module in encoder.patch_embed.modules()):
+        return -1
+    blocks = [encoder.blocks] if isinstance(encoder.blocks, Adapter) else list(encoder.blocks)
+    changed = [any(isinstance(module, Adapter) for module in block.modules()) for block in blocks]
     return changed.index(True) if any(changed) else len(changed)
 
 
