@@ -3,7 +3,8 @@
     python benchmarks/decoders.py [--cases ct,mr] [--seconds 120] [--seeds 3] [--method decoder-only] [--rates …]
 
 Both see the same five slices, augmentation, pool of embeddings, optimiser and seconds; each has its own loss and
-learning rate (`--rates`). Prints the mean Dice of the slices that were not given: mean and deviation over the seeds.
+learning rate (`--rates`). "queries" start apart by noise (ours), "equal-queries" alike, as the official code's do.
+Prints the mean Dice of the slices that were not given: mean and deviation over the seeds.
 """
 
 import argparse
