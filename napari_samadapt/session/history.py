@@ -49,10 +49,14 @@ class OpenDraft:
 
 @dataclass(frozen=True, eq=False)
 class SliceMark:
-    """A slice that the user touched: accepted or only edited, with or without an open draft."""
+    """A slice that the user touched: accepted or only edited, with or without an open draft.
+
+    A `proposed` one holds what propagation or interpolation made of it, and nobody changed or accepted it since.
+    """
 
     accepted: bool = False
     draft: OpenDraft | None = None
+    proposed: bool = False
 
 
 Marks = Mapping[SliceKey, SliceMark | None]

@@ -7,7 +7,7 @@ what is displayed at a voxel is always the sum of both arrays.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -148,6 +148,28 @@ class LabelBook:
         return self._apply(
             f"accept of slice {key.index}", [SliceEdit(key, current, after, SliceMark(accepted=True))]
         )
+
+    def propose(
+        self, label: str, proposals: Mapping[SliceKey, Labels], locked: Collection[int]
+    ) -> Change | None:
+        """Give slices the labels (H, W) proposed for them, all in one step, where `takes_proposals` says yes.
+
+        Locked classes and slices of other axes that the user touched stay as they are.
+        """
+        edits = []
+        for key, labels in proposals.items():
+            if not self.takes_proposals(key):
+                continue
+            shown, current = self.displayed(key), self._pixels(key)
+            kept = self._crossing(key) | np.isin(shown, list(locked)) | np.isin(labels, list(locked))
+            after = SlicePixels(np.where(kept, shown, labels), current.fixed)
+            edits.append(SliceEdit(key, current, after, SliceMark(proposed=True)))
+        return self._apply(label, edits) if edits else None
+
+    def takes_proposals(self, key: SliceKey) -> bool:
+        """True for a slice that the user neither painted, prompted nor accepted."""
+        mark = self.marks.get(key)
+        return mark is None or mark.proposed
 
     def clear(self, key: SliceKey) -> Change | None:
         """Empty a slice and give it back to the model; voxels of touched slices along other axes stay."""

@@ -25,6 +25,7 @@ from napari_samadapt.learning.semantic import SemanticSam, carry_decoder_over, s
 
 from .cache import EmbeddingCache, EmbeddingKey
 from .messages import PredictRequest
+from .suggestion import doubt
 
 
 class LiveModel:
@@ -56,13 +57,16 @@ class LiveModel:
         """The mask that the prompts ask for."""
         return decode_mask(self._sam, self.embed(request.key, request.window), request.prompts)
 
-    def segment(self, key: SliceKey, window: Window, *, near: bool) -> NDArray[np.uint16]:
-        """Class ids (H, W) of the whole slice, without a prompt. The embedding is the one that clicks use."""
+    def segment(self, key: SliceKey, window: Window, *, near: bool) -> tuple[NDArray[np.uint16], float]:
+        """Class ids (H, W) of the whole slice, without a prompt, and the doubt of them in [0, 1].
+
+        The embedding is the one that clicks use.
+        """
         if self._model is None:
             raise RuntimeError("the plain model has no automatic decoder")
         embedding = self.embed(key, window, near=near)
-        labels, _ = segment_embedded(self._model, render_slice(self._volume, key, window), embedding)
-        return labels
+        labels, confidence = segment_embedded(self._model, render_slice(self._volume, key, window), embedding)
+        return labels, doubt(labels, confidence)
 
     def make_twin(self, class_ids: tuple[int, ...], config: AdapterConfig, seed: int) -> SemanticSam:
         """A model to train on another thread: it shares every frozen tensor and has its own trainable ones.

@@ -108,11 +108,24 @@ class PredictResponse:
 
 @dataclass(frozen=True, eq=False)
 class SliceLabels:
-    """What the automatic model says of one slice: `labels` (H, W) uint16 class ids; `epoch` numbers the refresh."""
+    """What the automatic model says of one slice: `labels` (H, W) uint16 class ids; `epoch` numbers the refresh.
+
+    `doubt` in [0, 1] is how unsure it is of them, as `suggestion.doubt` measures it.
+    """
 
     key: SliceKey
     labels: NDArray[np.uint16] = field(repr=False)
     epoch: int
+    doubt: float = 0.0
+
+
+@dataclass(frozen=True)
+class Propagated:
+    """What a propagation from the slice `start` came to: the slices it filled, and a sentence on each class's end."""
+
+    start: SliceKey
+    keys: tuple[SliceKey, ...]
+    endings: tuple[str, ...]
 
 
 @dataclass(frozen=True)

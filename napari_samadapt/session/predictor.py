@@ -47,6 +47,7 @@ class Predictor:
         self._answered, self._predicted, self._failed = answered, predicted, failed
         self._changed = threading.Condition()
         self._control: deque[tuple[Future[Any], Task]] = deque()
+        self._unhurried: deque[tuple[Future[Any], Task]] = deque()
         self._clicks: OrderedDict[SliceKey, PredictRequest] = OrderedDict()
         self._plan: RefreshPlan | None = None
         self._to_predict: set[SliceKey] = set()
@@ -89,14 +90,18 @@ class Predictor:
                 self._set_focus(plan)
                 self._changed.notify()
 
-    def run(self, function: Callable[[LiveModel], T]) -> Future[T]:
-        """Run a function on the predict thread before everything that is queued; the future holds its result."""
+    def run(self, function: Callable[[LiveModel], T], *, urgent: bool = True) -> Future[T]:
+        """Run a function on the predict thread; the future holds its result.
+
+        It goes before everything that is queued; one that is not `urgent` after the clicks, before any prediction.
+        """
         future: Future[T] = Future()
         with self._changed:
             if self._closed:
                 future.cancel()
             else:
-                self._control.append((future, lambda: settle(future, function, self._model)))
+                waiting = self._control if urgent else self._unhurried
+                waiting.append((future, lambda: settle(future, function, self._model)))
                 self._changed.notify()
         return future
 
@@ -105,8 +110,9 @@ class Predictor:
         self.drop_clicks()
         with self._changed:
             self._closed = True
-            while self._control:
-                self._control.popleft()[0].cancel()
+            for waiting in (self._control, self._unhurried):
+                while waiting:
+                    waiting.popleft()[0].cancel()
             self._changed.notify()
         self._thread.join(timeout)
 
@@ -130,6 +136,8 @@ class Predictor:
                 if self._clicks:
                     _, request = self._clicks.popitem(last=False)
                     return lambda: self._answer(request)
+                if self._unhurried:
+                    return self._unhurried.popleft()[1]
                 if (task := self._next_slice()) is not None:
                     return task
                 self._changed.wait()
@@ -163,7 +171,7 @@ class Predictor:
             if not predict:
                 self._model.embed(key, plan.window, near=near)
                 return
-            labels = self._model.segment(key, plan.window, near=near)
+            labels, doubt = self._model.segment(key, plan.window, near=near)
         except Exception as error:  # noqa: BLE001  # told to the user; the thread lives on
             message = in_plain_words(f"Slice {key.index} could not be predicted", error)
             with self._changed:  # the other slices would fail alike
@@ -171,7 +179,7 @@ class Predictor:
                 self._to_encode.clear()
             self._post(lambda: self._failed(message))
             return
-        result = SliceLabels(key, labels, plan.epoch)
+        result = SliceLabels(key, labels, plan.epoch, doubt)
         self._post(lambda: self._predicted(result))
 
 

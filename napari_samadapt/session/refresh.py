@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from psygnal import Signal
 
 from napari_samadapt.imaging.intensity import Window
-from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.imaging.volume import SliceKey, take_slice
 
 from .label_book import LabelBook
 from .messages import RefreshPlan, SliceLabels
 from .predictor import Predictor
+from .suggestion import NO_EVIDENCE, Evidence, changed_share
 
 
 class Refresh:
@@ -33,8 +34,8 @@ class Refresh:
         self._waiting: set[SliceKey] = set()
         self._total = 0
         self._active = False
-        self.known: set[SliceKey] = set()
-        """The slices along the axis that have a prediction."""
+        self.known: dict[SliceKey, Evidence] = {}
+        """The slices along the axis that have a prediction, and how sure it is."""
 
     @property
     def waiting(self) -> int:
@@ -80,10 +81,18 @@ class Refresh:
         if result.epoch != self._epoch:
             return
         self._waiting.discard(result.key)
-        self.known.add(result.key)
-        if self._book.put_prediction(result.key, result.labels):
+        before, after = take_slice(self._book.prediction, result.key), result.labels
+        changed = changed_share(before, after) if result.key in self.known else 0.0
+        self.known[result.key] = Evidence(result.doubt, changed, not after.any())
+        if self._book.put_prediction(result.key, after):
             self.predicted.emit(result.key)
         self.progress.emit(self._total - len(self._waiting), self._total)
+
+    def evidence(self) -> list[Evidence] | None:
+        """What the automatic model said of every slice along the axis; None before it said anything."""
+        if not self.known:
+            return None
+        return [self.known.get(SliceKey(self._axis, index), NO_EVIDENCE) for index in range(self._count)]
 
     def _plan(self, keys: Iterable[SliceKey]) -> RefreshPlan:
         return RefreshPlan(self._epoch, self._window, self._focus, frozenset(keys), self._count)

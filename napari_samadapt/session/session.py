@@ -25,21 +25,25 @@ from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.samples import TrainingSample
 
+from .assistance import Assistance
 from .classes import first_name
 from .gate import Gate
-from .labelling import Labelling
 from .learning_loop import LearningLoop, SampleSource
 from .live_model import LiveModel
 from .messages import LearningPolicy, Origin, Post, PredictRequest, SliceLabels
 from .predictor import Predictor, in_plain_words
 from .refresh import Refresh
+from .suggestion import Evidence
 from .trainer import Trainer
 
 T = TypeVar("T")
 
 
-class Session(Labelling):
-    """One volume, its masks, and the SAM that adapts to them. Masks, classes and undo are those of `Labelling`."""
+class Session(Assistance):
+    """One volume, its masks, and the SAM that adapts to them.
+
+    Masks, classes and undo are those of `Labelling`; propagation and the next slice those of `Assistance`.
+    """
 
     predicted = Signal(SliceKey)
     """The prediction of a slice that the user has not touched changed."""
@@ -76,6 +80,7 @@ class Session(Labelling):
             LiveModel(volume, sam), gate, self._post,
             answered=self._on_answered, predicted=self._on_predicted, failed=self.failed.emit,
         )  # fmt: skip
+        self._begin_assistance(self._predictor.run, self._post)
         self._trainer = Trainer(gate, self._post)
         self._refresh = Refresh(self._predictor, self._book, self._window, self._axis)
         self._learning = LearningLoop(
@@ -226,6 +231,9 @@ class Session(Labelling):
 
     def _ask(self, request: PredictRequest) -> None:
         self._predictor.ask(request)
+
+    def _evidence(self) -> Sequence[Evidence] | None:
+        return self._refresh.evidence()
 
     def _on_changed(self, keys: tuple[SliceKey, ...]) -> None:
         self._refresh.again(keys)

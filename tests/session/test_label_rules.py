@@ -179,6 +179,25 @@ class AnythingCanHappen(RuleBasedStateMachine):
                 "a prediction covered a slice of the user"
             )
 
+    @rule(first=st.integers(0, 4), last=st.integers(0, 4), seed=SEEDS)
+    def propose(self, first, last, seed) -> None:
+        desk = self.desk
+        before, marks = desk.displayed(), dict(desk._book.marks)
+        proposals = {
+            key: np.random.default_rng(seed).integers(0, 4, take_slice(before, key).shape).astype(np.uint16)
+            for key in {self.keys_along_axis(first), self.keys_along_axis(last)}
+        }
+        locked = [shown.id for shown in desk.classes if shown.locked]
+        self.step(lambda: desk._changed(desk._book.propose("proposal", proposals, locked)))
+        after = desk.displayed()
+        for key, mark in marks.items():
+            if not mark.proposed:
+                assert np.array_equal(take_slice(before, key), take_slice(after, key)), (
+                    "it covered the user's slice"
+                )
+        held = np.isin(before, locked)
+        assert np.array_equal(before[held], after[held]), "a proposal changed a locked class"
+
     # Undo and redo.
 
     @precondition(lambda self: self.undo_stack)
