@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from few_shot import CASES, FOLDER, Case
+from few_shot import CASES, Case
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -175,8 +175,8 @@ class Material:
 
 
 def read_case(case: Case, data: Path) -> Material:
-    volume = read_volume(data / FOLDER / case.image)
-    ids, _ = read_labels(data / FOLDER / case.labels, volume)
+    volume = read_volume(data / case.image)
+    ids, _ = read_labels(data / case.labels, volume)
     axis, _, places = case.slices.partition(":")
     given = tuple(SliceKey(int(axis), int(place)) for place in places.split(","))
     window = auto_window(volume)

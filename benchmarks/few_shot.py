@@ -1,15 +1,18 @@
 """Few-shot Dice on real volumes: five labelled slices, every other slice predicted.
 
-    python benchmarks/few_shot.py --data ../shared/data --seconds 120 [--cases ct,mr] [--methods conv-lora,lora]
+    python benchmarks/few_shot.py --data ../shared/data --seconds 120 [--cases ct,mr,brain1] [--methods conv-lora,lora]
 
-Runs `napari-samadapt adapt` and `evaluate` as a user would, one process each, and prints a row for each case and
-method: mean Dice of the slices that were not given, steps, trainable parameters, seconds, and the peak memory of
-the `adapt` process.
+Runs `napari-samadapt adapt` and `evaluate` as a user would, one process each, and prints a row for each case, model and
+method: mean Dice of the slices that were not given (with its standard deviation over the seeds), HD95, steps, trainable
+parameters, seconds, and the peak memory of the `adapt` processes. `--models mini,random` compares the bundled weights
+with the same network untrained; `--methods all` runs every method there is.
 """
 
 import argparse
+import itertools
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,16 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
 
 from napari_samadapt.imaging.reading import read_labels
 from napari_samadapt.imaging.writing import write_labels
+from napari_samadapt.learning.adapters import METHODS
+from napari_samadapt.learning.mini import build_mini
 
-FOLDER = Path("wasserth+TotalSegmentator/tests/reference_files")
+TOTAL = "wasserth+TotalSegmentator/tests/reference_files"
+BRAIN = "AIM-Harvard+pyradiomics/data"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A volume, its labels, the ids that count and the slices that are given."""
+    """A volume and its labels below the data folder, the ids that count and the slices that are given."""
 
     image: str
     labels: str
@@ -36,11 +44,16 @@ class Case:
 
 
 CASES = {
-    "ct": Case("example_ct_sm.nii.gz", "example_seg.nii.gz", (1, 2, 3, 5, 6, 7, 52, 79), "0:5,10,14,19,24"),
-    "mr": Case(
-        "example_mr_sm.nii.gz", "example_seg_mr.nii.gz", (5, 6, 46, 47, 19, 1, 2, 15), "0:3,6,10,13,16"
+    "ct": Case(
+        f"{TOTAL}/example_ct_sm.nii.gz", f"{TOTAL}/example_seg.nii.gz",
+        (1, 2, 3, 5, 6, 7, 52, 79), "0:5,10,14,19,24",
     ),
-}
+    "mr": Case(
+        f"{TOTAL}/example_mr_sm.nii.gz", f"{TOTAL}/example_seg_mr.nii.gz",
+        (5, 6, 46, 47, 19, 1, 2, 15), "0:3,6,10,13,16",
+    ),
+    "brain1": Case(f"{BRAIN}/brain1_image.nrrd", f"{BRAIN}/brain1_label.nrrd", (1,), "0:5,11,13,15,17"),
+}  # fmt: skip
 
 
 def run_cli(*arguments: str | Path) -> str:
@@ -61,54 +74,81 @@ def peak_memory_gb() -> float:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
 
 
-def measure(case: Case, data: Path, method: str, options: argparse.Namespace, work: Path) -> dict[str, Any]:
+def measure(
+    case: Case, model: str, method: str, seed: int, options: argparse.Namespace, work: Path
+) -> dict[str, Any]:
     """Adapt, predict and evaluate one case with one method."""
-    image, labels = data / FOLDER / case.image, work / "labels.nii.gz"
-    keep_labels(data / FOLDER / case.labels, case.ids, labels)
+    image, labels = options.data / case.image, work / "labels.nii.gz"
+    keep_labels(options.data / case.labels, case.ids, labels)
     prediction, report = work / "prediction.nii.gz", work / "report.json"
     for path in (prediction, report):
         path.unlink(missing_ok=True)
     run_cli(
-        "adapt", image, labels, "--slices", case.slices, "--method", method, "--model", options.model,
-        "--seconds", str(options.seconds), "--seed", str(options.seed), "--device", options.device,
+        "adapt", image, labels, "--slices", case.slices, "--method", method, "--model", model,
+        "--seconds", str(options.seconds), "--seed", str(seed), "--device", options.device,
         "--out", prediction, "--report", report,
     )  # fmt: skip
-    memory = peak_memory_gb()
     ids = ",".join(map(str, case.ids))
     scores = json.loads(
         run_cli("evaluate", prediction, labels, "--labels", ids, "--exclude-slices", case.slices, "--json")
     )
-    return {"scores": scores, "report": json.loads(report.read_text()), "peak_memory_gb": memory}
+    return {"scores": scores, "report": json.loads(report.read_text()), "peak_memory_gb": peak_memory_gb()}
 
 
-def main() -> None:
+def random_model(folder: Path) -> Path:
+    """A checkpoint of `mini` as it is before any training."""
+    torch.manual_seed(0)
+    path = folder / "random.safetensors"
+    save_file(dict(build_mini().state_dict()), path)
+    return path
+
+
+def table_row(name: str, runs: list[dict[str, Any]]) -> str:
+    """One line for the runs of one case, model and method with different seeds."""
+    dice = [run["scores"]["mean"]["dice"] for run in runs]
+    distance = statistics.mean(run["scores"]["mean"]["hd95_mm"] for run in runs)
+    report = runs[-1]["report"]
+    spread = f" +- {statistics.stdev(dice):.3f}" if len(dice) > 1 else ""
+    return (
+        f"{name:32} Dice {statistics.mean(dice):.3f}{spread}  HD95 {distance:5.1f} mm  {report['steps']:5} steps  "
+        f"{report['trainable_parameters']:8} parameters  {report['seconds']['total']:4.0f} s  "
+        f"peak {max(run['peak_memory_gb'] for run in runs):.2f} GB so far"
+    )
+
+
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cases", default="ct,mr")
     parser.add_argument("--methods", default="conv-lora,lora,decoder-only")
-    parser.add_argument("--model", default="mini")
+    parser.add_argument("--models", default="mini")
     parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="write every figure here")
-    options = parser.parse_args()
-    rows = {}
+    parser.add_argument("--json", type=Path, help="write every figure here, after every row")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse_options()
+    methods = tuple(METHODS) if options.methods == "all" else options.methods.split(",")
+    rows: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in options.cases.split(","):
-            for method in options.methods.split(","):
-                row = measure(CASES[name], options.data, method, options, Path(folder))
-                rows[f"{name} {method}"] = row
-                report, scores = row["report"], row["scores"]
-                print(
-                    f"{name:3} {method:13} Dice {scores['mean']['dice']:.3f}  HD95 {scores['mean']['hd95_mm']:.1f} mm  "
-                    f"{report['steps']} steps  {report['trainable_parameters']} parameters  "
-                    f"{report['seconds']['total']:.0f} s  peak {row['peak_memory_gb']:.2f} GB so far",
-                    flush=True,
-                )
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2))
+        work = Path(folder)
+        for case, model, method in itertools.product(
+            options.cases.split(","), options.models.split(","), methods
+        ):
+            base = str(random_model(work)) if model == "random" else model
+            runs = [
+                measure(CASES[case], base, method, int(seed), options, work)
+                for seed in options.seeds.split(",")
+            ]
+            rows[f"{case} {model} {method}"] = runs
+            print(table_row(f"{case} {model} {method}", runs), flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(rows, indent=2))
 
 
 if __name__ == "__main__":
