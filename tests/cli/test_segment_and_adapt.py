@@ -28,7 +28,7 @@ def adapt_words(image_path, labels_path, base_model):
     return ("adapt", image_path, labels_path, "--model", base_model, "--device", "cpu", "--steps", 1)
 
 
-@pytest.mark.parametrize("method", ["conv-lora", "lora", "decoder-only"])
+@pytest.mark.parametrize("method", ["conv-lora", "cobot-adaptformer", "sam-adapter", "decoder-only"])
 def test_adapt_predicts_every_slice_and_reports(run, tmp_path, adapt_words, method):
     out, report = tmp_path / "prediction.nii.gz", tmp_path / "report.json"
     words = ("--slices", "coronal:6,7,8,9", "--method", method)

@@ -103,3 +103,12 @@ def test_a_truncated_file_is_refused(tiny_sam, tmp_path: Path) -> None:
 def test_a_folder_that_is_missing_is_said(tiny_sam, tmp_path: Path) -> None:
     with pytest.raises(SamAdaptError, match="not written"):
         saved(tiny_sam, tmp_path / "nowhere" / "a.safetensors", "lora")
+
+
+def test_an_adapter_of_a_method_that_is_unknown_here_is_refused(tiny_sam, tmp_path: Path) -> None:
+    path = tmp_path / "organs.safetensors"
+    model, card = saved(tiny_sam, path, "lora")
+    object.__setattr__(card.config, "method", "telepathy")
+    save_adapter(path, AdapterState(1, card.config, (77, 2, 100), adapters.state(model)), card)
+    with pytest.raises(SamAdaptError, match="Unknown method 'telepathy'"):
+        read_adapter(path)

@@ -34,7 +34,7 @@ def make_model(sam: PromptableSam, method: str = "conv-lora") -> SemanticSam:
     return SemanticSam(sam, (7, 40))
 
 
-@pytest.mark.parametrize("method", ["conv-lora", "lora", "cobot-lora", "decoder-only"])
+@pytest.mark.parametrize("method", ["conv-lora", "cobot-lora", "decoder-only"])
 def test_it_learns_a_disc_and_a_square(tiny_sam, method: str) -> None:
     model = make_model(tiny_sam, method)
     *training, unseen = disc_samples(4)

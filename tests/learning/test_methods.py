@@ -181,6 +181,7 @@ def test_a_second_adapter_is_refused(tiny_sam) -> None:
             {"preset": "none"},
             "preset 'none' does not exist: use one of identity, official, unit",
         ),
+        ("cobot-lora", {"rank": 6}, "multiple of 4, not 6"),
         ("adaptformer", {"variant": "mine"}, "use one of cobot, original"),
     ],
 )
@@ -196,7 +197,6 @@ def test_what_does_not_exist_is_said(method: str, options: dict, message: str) -
         ("lora", {"blocks": ()}, "Blocks"),
         ("lora", {"targets": "qkv,q"}, "cannot target 'qkv,q'"),
         ("lora", {"targets": "mlp"}, "give some of qkv, q, k, v, proj"),
-        ("cobot-lora", {"rank": 6}, "multiple of 4, not 6"),
     ],
 )
 def test_what_does_not_fit_is_said_and_nothing_changes(

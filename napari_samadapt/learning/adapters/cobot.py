@@ -110,10 +110,7 @@ class HyperComplex(nn.Module):
 
     def __init__(self, width: int, preset: Preset = "identity") -> None:
         super().__init__()
-        if width % 4:
-            raise SamAdaptError(
-                f"COBOT's hyper-complex layer needs a bottleneck whose width is a multiple of 4, not {width}."
-            )
+        check_bottleneck(width)
         side = width // 4
         blocks = torch.zeros(4, side, side)
         if preset == "identity":
@@ -129,6 +126,14 @@ class HyperComplex(nn.Module):
         r, i, j, k = self.blocks
         grid = ((r, -i, -j, -k), (i, r, -k, j), (j, k, r, -i), (k, -j, i, r))
         return torch.cat([torch.cat(row, 1) for row in grid])
+
+
+def check_bottleneck(width: int) -> None:
+    """SamAdaptError where the hyper-complex layer does not fit a bottleneck of this width."""
+    if width % 4:
+        raise SamAdaptError(
+            f"COBOT's hyper-complex layer needs a bottleneck whose width is a multiple of 4, not {width}."
+        )
 
 
 class Dense(nn.Module):

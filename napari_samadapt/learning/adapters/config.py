@@ -10,7 +10,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from ..method_texts import METHOD_TEXTS
 from .adapter import Sites
 from .adaptformer import VARIANTS, attach_adapter, attach_adaptformer
-from .cobot import COMMUNICATIONS, LAYERS, PRESETS
+from .cobot import COMMUNICATIONS, LAYERS, PRESETS, check_bottleneck
 from .cobot_hosts import attach_cobot_adaptformer, attach_cobot_conv_lora, attach_cobot_lora
 from .conv_experts import Interpolation
 from .conv_lora import ConvLoRALinear
@@ -137,6 +137,8 @@ class AdapterConfig:
                 raise SamAdaptError(f"{self.method} has no option {name}: {has}.")
             else:
                 _check(name, value)
+        if self.layer == "hypercomplex":
+            check_bottleneck(self.rank or self.width or 0)
 
     @property
     def options(self) -> dict[str, Any]:
