@@ -59,7 +59,7 @@ def expected_load(clean: Tensor, noisy: Tensor, deviation: Tensor, top: Tensor, 
     """
     if k >= clean.shape[1]:
         return torch.ones_like(clean)
-    last_in, first_out = top[:, k - 1 : k + 1].split(1, 1)
+    last_in, first_out = top[:, k - 1 : k + 1].chunk(2, 1)
     threshold = torch.where(noisy > first_out, first_out, last_in)
     stays: Tensor = torch.special.ndtr((clean - threshold) / deviation)
     return stays
