@@ -86,7 +86,10 @@ def test_the_table_of_counts_in_the_documentation_is_true(models) -> None:
     table = {method: [int(cell.replace(" ", "")) for cell in cells.split("|")[:4]] for method, cells in found}
     with torch.device("meta"):
         counted = {method: [count(sam, method) for sam in models.values()] for method in METHODS}
-    assert table == counted
+    rows = [
+        " | ".join((f"| `{m}`", *(f"{n:,}".replace(",", " ") for n in c))) + " |" for m, c in counted.items()
+    ]
+    assert table == counted, "the table should be\n" + "\n".join(rows)
 
 
 def test_bitfit_trains_every_bias_and_nothing_else(tiny_sam) -> None:

@@ -136,7 +136,7 @@ class AdapterConfig:
                 has = f"it has {', '.join(defaults)}" if defaults else "it has none"
                 raise SamAdaptError(f"{self.method} has no option {name}: {has}.")
             else:
-                _check(name, value)
+                _check(name, value, defaults[name])
         if self.layer == "hypercomplex":
             check_bottleneck(self.rank or self.width or 0)
 
@@ -169,9 +169,19 @@ def _plain(value: Any) -> Any:
     return tuple(int(item) for item in value) if isinstance(value, list) else value
 
 
-def _check(name: str, value: Any) -> None:
+def _check(name: str, value: Any, default: Any) -> None:
+    """Raises SamAdaptError unless the value is of the default's kind and in range."""
     if name in CHOICES:
-        if value not in CHOICES[name]:
-            raise SamAdaptError(f"{name} {value!r} does not exist: use one of {', '.join(CHOICES[name])}.")
-    elif not isinstance(value, bool | str) and not (min(value) if isinstance(value, tuple) else value) > 0:
-        raise SamAdaptError(f"{name} {value} leaves nothing to train: give more than 0.")
+        fits, instead = value in CHOICES[name], f"one of {', '.join(CHOICES[name])}"
+    elif isinstance(default, bool):
+        fits, instead = isinstance(value, bool), "True or False"
+    elif isinstance(default, str):
+        fits, instead = isinstance(value, str), f"words as in {default!r}"
+    elif isinstance(default, float):
+        fits, instead = isinstance(value, int | float) and value > 0, "a number above 0"
+    else:
+        numbers = value if isinstance(value, tuple) else (value,)
+        fits = bool(numbers) and all(isinstance(number, int) and number > 0 for number in numbers)
+        instead = "whole numbers of 1 or more"
+    if not fits:
+        raise SamAdaptError(f"{name} cannot be {value!r}: use {instead}.")

@@ -47,6 +47,7 @@ class LearningPanel(QWidget):
             self._method.setItemData(place, METHOD_TEXTS[name].sentence, Qt.ItemDataRole.ToolTipRole)
         self._method.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._method.setMinimumContentsLength(len("Decoder only"))
+        self._method.view().setMinimumWidth(self._method.view().sizeHintForColumn(0) + 20)
         self._method.activated.connect(lambda place: self.method.emit(str(self._method.itemData(place))))
         self._settings = button("…", "Numbers of the method: rank, scale, experts", self.settings.emit)
         # The dock lets other buttons shrink.
