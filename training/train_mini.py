@@ -1,250 +1,206 @@
 """Train `mini` on generated images.
 
-    python -m training.train_mini --steps 20000 --out resources/mini.safetensors
+    python -m training.train_mini --stages 128x16:20000,256x5:8000 --out resources/mini.safetensors
 
-Most steps use 128-pixel images, the last ones 256. Prompts are made as users give them: a jittered box
-or a click anywhere inside, then corrective clicks in the largest error with the previous mask as prompt. The loss is
-SAM's: focal and Dice, the best of three masks for one click, and the squared error of the predicted IoU. A checkpoint
-of averaged weights is written every few minutes; the same command goes on from `--state` after an interruption.
+Each stage is a size in pixels, the images of a batch and the number of steps. Prompts are made as users give them: a
+jittered box, a click anywhere inside, several clicks, then corrective clicks in the largest error with the last mask as
+prompt. The image is encoded once for all its objects and prompts. The loss is a normalised focal loss and Dice, the
+best of three masks for a single click, and the squared error of the predicted IoU. A checkpoint of averaged weights is
+written every few minutes beside a log (one JSON object a line); the same command goes on from `--state` after an
+interruption. The rate falls to nothing over the last fifth of all steps: more steps later start from before that.
 """
 
 import argparse
 import copy
-import math
+import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
-from scipy import ndimage  # type: ignore[import-untyped]  # scipy carries no types
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from napari_samadapt.learning.mini import build_mini
 from napari_samadapt.learning.promptable_sam import PromptableSam, resize_positions
 
-from .synthetic import synthetic_batch
+from .objects import Objects, PromptRounds, choose_objects
+from .synthetic import SyntheticBatch, synthetic_batch
 
 OBJECTS = 4
-"""Objects of an image: the first half is prompted by a box, the second by a click."""
-
-SIZES = ((128, 16, 0.6), (256, 5, 1.0))
-"""(pixels, images in a batch, the fraction of the steps at which this size ends)."""
+CORRECTIONS = (0.4, 0.2, 0.15, 0.12, 0.13)
+"""How often 0, 1, 2 ... corrective clicks follow the first prompt."""
+DECAY = 0.2
+"""The share of all steps over which the learning rate falls to nothing."""
+LOG_SECONDS, SAVE_SECONDS = 60, 180
 
 
 @dataclass(frozen=True)
-class Objects:
-    """`masks` (B, OBJECTS, S, S) bool; `images` (B, 3, h, w), the longer of h and w being S."""
+class Stage:
+    """`steps` steps on `count` images of `size` x `size` pixels."""
 
-    images: Tensor
-    masks: Tensor
-
-
-def choose_objects(images: Tensor, labels: Tensor, rng: np.random.Generator) -> Objects:
-    """Random connected regions; images with fewer than OBJECTS distinct draws repeat one."""
-    kept, masks = [], []
-    smallest = labels.shape[-2] ** 2 // 400
-    for index, label_map in enumerate(labels.numpy()):
-        ids, areas = np.unique(label_map, return_counts=True)
-        usable = ids[(areas >= smallest) & (ids > 0)]
-        if not len(usable):
-            continue
-        kept.append(index)
-        masks.append(
-            np.stack([_region(label_map, int(rng.choice(usable)), smallest, rng) for _ in range(OBJECTS)])
-        )
-    chosen = torch.from_numpy(np.stack(masks))
-    size = max(chosen.shape[-2:])
-    padded = F.pad(chosen, (0, size - chosen.shape[-1], 0, size - chosen.shape[-2]))
-    return Objects(images[kept], padded)
+    size: int
+    count: int
+    steps: int
 
 
-def _region(label_map: np.ndarray, label: int, smallest: int, rng: np.random.Generator) -> np.ndarray:
-    if rng.random() < 0.08:
-        return np.asarray(label_map > 0)
-    regions, _ = ndimage.label(label_map == label)
-    areas = np.bincount(regions.ravel())
-    areas[0] = 0
-    large = np.flatnonzero(areas >= smallest)
-    chosen = rng.choice(large) if len(large) and rng.random() < 0.5 else areas.argmax()
-    return np.asarray(regions == chosen)
-
-
-def jittered_boxes(masks: Tensor, rng: torch.Generator) -> Tensor:
-    """Boxes (P, 4) XYXY in pixels around masks (P, S, S), each side moved by up to a twelfth of the box."""
-    rows, columns = masks.any(2), masks.any(1)
-    size = masks.shape[-1]
-    index = torch.arange(size, dtype=torch.float32)
-    low_y, high_y = _ends(rows, index)
-    low_x, high_x = _ends(columns, index)
-    box = torch.stack([low_x, low_y, high_x + 1, high_y + 1], 1)
-    side = torch.stack([high_x - low_x, high_y - low_y] * 2, 1)
-    return (box + (torch.rand(box.shape, generator=rng) * 2 - 1) * (1 + side / 12)).clamp(0, size)
-
-
-def _ends(occupied: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    low = torch.where(occupied, index, torch.inf).amin(1)
-    return low, torch.where(occupied, index, -torch.inf).amax(1)
-
-
-def clicks_in(regions: Tensor, rng: torch.Generator) -> Tensor:
-    """Clicks (P, 2) (x, y) inside regions (P, S, S): half of them deep inside, half anywhere."""
-    size = regions.shape[-1]
-    inside = regions.float()
-    depth = inside
-    for kernel in (3, 7, 15):
-        depth = depth + F.avg_pool2d(inside[:, None], kernel, 1, kernel // 2)[:, 0]
-    noise = torch.rand(regions.shape, generator=rng)
-    deep = (torch.rand(len(regions), 1, 1, generator=rng) < 0.5).float()
-    score = (deep * depth + noise * (1 - 0.7 * deep)) * inside - (1 - inside)
-    flat = score.flatten(1).argmax(1)
-    return torch.stack([flat % size, flat // size], 1).float() + 0.5
+def parse_stages(text: str) -> tuple[Stage, ...]:
+    """Stages of a text like 128x16:20000,256x5:8000 (size x images : steps)."""
+    stages = []
+    for part in text.split(","):
+        shape, steps = part.split(":")
+        size, count = shape.split("x")
+        stages.append(Stage(int(size), int(count), int(steps)))
+    return tuple(stages)
 
 
 def mask_losses(logits: Tensor, target: Tensor) -> Tensor:
-    """SAM's 20 focal + Dice of logits (P, T, h, w) against soft targets (P, h, w): (P, T)."""
+    """Normalised focal loss (RITM, arXiv 2102.06583) + Dice of logits (P, T, h, w), soft targets (P, h, w): (P, T)."""
     target = target[:, None].expand_as(logits)
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     p = logits.sigmoid()
-    focal = (bce * (p - target).abs() ** 2).mean((2, 3))
+    weight = (p - target).detach() ** 2
+    focal = (bce * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1)
     dice = 1 - (2 * (p * target).sum((2, 3)) + 1) / (p.sum((2, 3)) + target.sum((2, 3)) + 1)
-    return 20 * focal + dice
+    return 0.5 * focal + dice
 
 
-class PromptRounds:
-    """The prompts of one batch of objects and how they grow from round to round."""
+def iou(logits: Tensor, target: Tensor) -> Tensor:
+    """IoU (P, T) of logits (P, T, h, w) with targets (P, h, w)."""
+    said, true = logits > 0, target[:, None] > 0.5
+    return ((said & true).sum((2, 3)) + 1) / ((said | true).sum((2, 3)) + 1)
 
-    def __init__(self, masks: Tensor, rng: torch.Generator) -> None:
-        self.masks = masks.flatten(0, 1)  # (P, S, S)
-        self.rng = rng
-        self.boxed = (torch.arange(len(self.masks)) % OBJECTS) < OBJECTS // 2
-        self.boxes = jittered_boxes(self.masks[self.boxed], rng)
-        self.first = clicks_in(self.masks[~self.boxed], rng)
-        self.corrections = torch.zeros(len(self.masks), 0, 2)
-        self.signs = torch.zeros(len(self.masks), 0)
-        self.mask_input: Tensor | None = None
 
-    def embed(self, sam: PromptableSam) -> tuple[Tensor, Tensor]:
-        """Sparse (P, N, C) and dense (P, C, h, w) embeddings."""
-        boxed, rest = self.boxed, ~self.boxed
-        points = (self.corrections[boxed], self.signs[boxed]) if self.signs.shape[1] else None
-        clicks = torch.cat([self.first[:, None], self.corrections[rest]], 1)
-        labels = torch.cat([torch.ones(len(clicks), 1), self.signs[rest]], 1)
-        encoder = sam.prompt_encoder
-        a, _ = encoder(points, self.boxes, None)
-        b, _ = encoder((clicks, labels), None, None)
-        sparse = torch.zeros(len(self.masks), a.shape[1], a.shape[2], dtype=a.dtype)
-        sparse[boxed], sparse[rest] = a, b
-        if self.mask_input is None:
-            h, w = encoder.image_embedding_size
-            dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(sparse), -1, h, w)
-        else:
-            dense = encoder._embed_masks(self.mask_input)
-        return sparse, dense
+class RoundOfMasks:
+    """One prediction for all objects: its loss, and the mask that a user would be shown."""
 
-    def correct(self, logits: Tensor) -> None:
-        """Add a click in the error of the chosen logits (P, h, w), and offer them as mask prompt."""
-        logits = logits.detach().float()
-        said = F.interpolate(logits[:, None], size=self.masks.shape[-1], mode="bilinear")[:, 0] > 0
-        error = said ^ self.masks
-        missed, added = error & self.masks, error & ~self.masks
-        positive = missed.sum((1, 2)) >= added.sum((1, 2))
-        region = torch.where(positive[:, None, None], missed, added)
-        self.corrections = torch.cat([self.corrections, clicks_in(region, self.rng)[:, None]], 1)
-        self.signs = torch.cat([self.signs, positive.float()[:, None]], 1)
-        as_mask = torch.where(logits > 0, 8.0, -8.0)
-        self.mask_input = (
-            as_mask[:, None]
-            if float(torch.rand(1, generator=self.rng)) < 0.6
-            else logits.clamp(-16, 16)[:, None]
-        )
+    def __init__(
+        self,
+        sam: PromptableSam,
+        prompts: PromptRounds,
+        embedding: Tensor,
+        fine: tuple[Tensor, ...],
+        target: Tensor,
+    ) -> None:
+        sparse, dense = prompts.embed(sam.prompt_encoder)
+        pe = sam.prompt_encoder.get_dense_pe()
+        logits, scores = sam.mask_decoder.predict_all(embedding, pe, sparse, dense, fine)
+        self.logits, self.scores = logits.float(), scores.float()
+        self.target, self.ambiguous = target, prompts.ambiguous
+        with torch.no_grad():
+            self.iou = iou(self.logits, target)
+            self.shown = torch.where(self.ambiguous, 1 + self.scores[:, 1:].argmax(1), 0)
+
+    def loss(self) -> Tensor:
+        losses = mask_losses(self.logits, self.target)
+        best, single = losses[:, 1:].min(1).values, losses[:, 0]
+        best = best + 0.05 * losses[:, 1:].mean(1)
+        masks = torch.where(self.ambiguous, best + 0.5 * single, single + 0.1 * best)
+        total: Tensor = masks.mean() + F.mse_loss(self.scores, self.iou)
+        return total
+
+    def shown_logits(self) -> Tensor:
+        index = self.shown[:, None, None, None].expand(-1, 1, *self.logits.shape[2:])
+        found: Tensor = self.logits.gather(1, index)[:, 0]
+        return found
+
+    def shown_iou(self) -> Tensor:
+        found: Tensor = self.iou.gather(1, self.shown[:, None])[:, 0]
+        return found
 
 
 def batch_loss(
-    sam: PromptableSam, objects: Objects, rounds: int, rng: torch.Generator
+    sam: PromptableSam, objects: Objects, corrections: int, extra: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The loss over `rounds` rounds of prompts and the last round's IoU (P,)."""
+    """The loss of the first and the last of 1 + `corrections` rounds, and the IoU of box, click, last round."""
     embedding, fine = sam.encode(sam.normalise(objects.images))
-    embedding = embedding.repeat_interleave(OBJECTS, 0)
-    fine = tuple(f.repeat_interleave(OBJECTS, 0) for f in fine)
-    prompts = PromptRounds(objects.masks, rng)
+    prompts = PromptRounds(objects.masks.flatten(0, 1), extra, rng)
     target = F.avg_pool2d(prompts.masks[:, None].float(), 2)[:, 0]
-    total = torch.zeros(())
-    iou = torch.zeros(0)
-    for round_ in range(rounds):
-        sparse, dense = prompts.embed(sam)
-        logits, scores = sam.mask_decoder.predict_all(
-            embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, fine
-        )
-        logits, scores = logits.float(), scores.float()
-        losses = mask_losses(logits, target)
-        with torch.no_grad():
-            said, true = logits > 0, target[:, None] > 0.5
-            iou_all = ((said & true).sum((2, 3)) + 1) / ((said | true).sum((2, 3)) + 1)
-        ambiguous = (~prompts.boxed).float() if round_ == 0 else torch.zeros(len(target))
-        best = losses[:, 1:].min(1).values
-        single = losses[:, 0]
-        total = total + (ambiguous * (best + 0.5 * single) + (1 - ambiguous) * (single + 0.1 * best)).mean()
-        total = total + F.mse_loss(scores, iou_all)
-        chosen = torch.where(
-            ambiguous > 0, 1 + scores[:, 1:].argmax(1), torch.zeros(len(target), dtype=torch.long)
-        )
-        picked = torch.arange(len(target))
-        iou = iou_all[picked, chosen]
-        prompts.correct(logits[picked, chosen])
-        if round_ == 0 and float(torch.rand(1, generator=rng)) < 0.3:
-            prompts.mask_input = None
-    return total / rounds, iou
+    first = RoundOfMasks(sam, prompts, embedding, fine, target)
+    loss, last = first.loss(), first
+    for index in range(corrections):
+        prompts.correct(last.shown_logits())
+        with torch.set_grad_enabled(index + 1 == corrections):
+            last = RoundOfMasks(sam, prompts, embedding, fine, target)
+    if corrections:
+        loss = 0.5 * (loss + last.loss())
+    shown = first.shown_iou()
+    figures = [shown[prompts.boxed].mean(), shown[~prompts.boxed].mean(), last.shown_iou().mean()]
+    return loss, torch.stack([loss.detach(), *figures])
+
+
+def make_optimizers(sam: PromptableSam) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the transformers, AdamW for the rest."""
+    matrices = [
+        p for n, p in sam.named_parameters() if p.ndim == 2 and "rel_pos" not in n and min(p.shape) >= 32
+    ]
+    chosen = set(map(id, matrices))
+    rest = [p for p in sam.parameters() if id(p) not in chosen]
+    return [
+        torch.optim.Muon(matrices, lr=1.0, weight_decay=0.03, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=1.0, betas=(0.9, 0.98), weight_decay=0.03, fused=True),
+    ]
 
 
 class Training:
     """The weights being trained, their average, and the clock of a run."""
 
-    def __init__(self, steps: int, out: Path, state: Path) -> None:
-        self.budget, self.out, self.state = steps, out, state
-        self.size = SIZES[0][0]
-        self.sam = build_mini(self.size)
+    def __init__(
+        self, stages: tuple[Stage, ...], rate: float, out: Path, state: Path, device: str, start: Path | None
+    ) -> None:
+        self.stages, self.rate, self.out, self.state = stages, rate, out, state
+        self.device = torch.device(device)
+        self.budget = sum(stage.steps for stage in stages)
+        self.seconds, self.step, self.images = 0.0, 0, 0
+        saved = torch.load(state, weights_only=True, map_location=device) if state.exists() else None
+        self._build(self.stages[0].size if saved is None else saved["size"])
+        if saved is not None:
+            self.sam.load_state_dict(saved["sam"])
+            self.average.load_state_dict(saved["average"])
+            for optimizer, tensors in zip(self.optimizers, saved["optimizers"], strict=True):
+                optimizer.load_state_dict(tensors)
+            self.seconds, self.step, self.images = saved["seconds"], saved["step"], saved["images"]
+        elif start is not None:
+            self._start_from(load_file(start))
+
+    def _build(self, size: int) -> None:
+        self.size = size
+        self.sam = build_mini(size).to(self.device)
+        self.sam.train()
         self.average = copy.deepcopy(self.sam)
-        self.seconds, self.step = 0.0, 0
-        self.optimizer = self._make_optimizer()
-        if state.exists():
-            self._resume()
+        self.optimizers = make_optimizers(self.sam)
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.sam.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.03)
-
-    def _resume(self) -> None:
-        saved = torch.load(self.state, weights_only=True)
-        self._resize(saved["size"])
-        self.sam.load_state_dict(saved["sam"])
-        self.average.load_state_dict(saved["average"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.seconds, self.step = saved["seconds"], saved["step"]
+    def _start_from(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what fits; parts that did not exist then keep their neutral start."""
+        fitting = {name: t.float() for name, t in tensors.items() if name in self.sam.state_dict()}
+        for model in (self.sam, self.average):
+            model.load_state_dict(resize_positions(fitting, model), strict=False)
 
     def _resize(self, size: int) -> None:
         if size == self.size:
             return
-        for name in ("sam", "average"):
-            model = build_mini(size)
-            model.load_state_dict(resize_positions(getattr(self, name).state_dict(), model))
-            setattr(self, name, model)
-        self.size = size
-        self.optimizer = self._make_optimizer()
+        sam, average = self.sam, self.average
+        self._build(size)
+        self.sam.load_state_dict(resize_positions(sam.state_dict(), self.sam))
+        self.average.load_state_dict(resize_positions(average.state_dict(), self.average))
 
     def save(self) -> None:
         """The averaged weights as float16, and everything needed to go on."""
         full = build_mini()
-        full.load_state_dict(resize_positions(self.average.state_dict(), full))
+        full.load_state_dict(
+            resize_positions({k: v.cpu() for k, v in self.average.state_dict().items()}, full)
+        )
         tensors = {k: v.half().contiguous() for k, v in full.state_dict().items()}
         part = self.out.with_suffix(".part")
         save_file(tensors, part, metadata={"model_type": "mini", "step": str(self.step)})
         part.replace(self.out)
         state = {
             "sam": self.sam.state_dict(), "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "seconds": self.seconds, "step": self.step, "size": self.size,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "seconds": self.seconds, "step": self.step, "size": self.size, "images": self.images,
         }  # fmt: skip
         part = self.state.with_suffix(".part")
         torch.save(state, part)
@@ -254,29 +210,42 @@ class Training:
         """Train until the last step."""
         said = saved = self.seconds
         recent: list[Tensor] = []
-        while self.step < self.budget:
-            done = self.step / self.budget
-            size, count, _ = next(s for s in SIZES if done < s[2])
-            self._resize(size)
-            started = time.perf_counter()
-            recent += self._train_batch(size, count, done)
-            self.seconds += time.perf_counter() - started
-            if self.seconds - said > 60:
-                said = self.seconds
-                mean = torch.stack(recent).mean(0)
-                recent.clear()
-                where = f"{self.seconds:.0f} s, step {self.step}, {size} px"
-                print(f"{where}: loss {mean[0]:.3f}, IoU box {mean[1]:.3f}, click {mean[2]:.3f}", flush=True)
-            if self.seconds - saved > 180:
-                saved = self.seconds
-                self.save()
-        self.save()
+        upcoming = [stage for stage in self.stages for _ in range(stage.steps)][self.step :]
+        with ThreadPoolExecutor(1) as producer:
+            batch = producer.submit(self._generate, self.step, upcoming[0]) if upcoming else None
+            while batch is not None:
+                started = time.perf_counter()
+                ready = batch.result()
+                following = self.step + 2
+                coming = upcoming[following - self.budget :] if following < self.budget else []
+                batch = producer.submit(self._generate, following, coming[0]) if coming else None
+                recent += self._train_batch(ready)
+                self.seconds += time.perf_counter() - started
+                if self.seconds - said > LOG_SECONDS or batch is None:
+                    said = self.seconds
+                    self._log(torch.stack(recent).float().mean(0).tolist())
+                    recent.clear()
+                if self.seconds - saved > SAVE_SECONDS or batch is None:
+                    saved = self.seconds
+                    self.save()
 
-    def _train_batch(self, size: int, count: int, done: float) -> list[Tensor]:
+    def _generate(self, step: int, stage: Stage) -> SyntheticBatch:
+        generator = torch.Generator().manual_seed(step)
+        return synthetic_batch(stage.count, stage.size, generator, device=self.device)
+
+    def _log(self, means: list[float]) -> None:
+        names = ("loss", "iou_box", "iou_click", "iou_last")
+        row: dict[str, float] = {"step": self.step, "images": self.images, "seconds": round(self.seconds)}
+        row |= {"size": self.size} | {name: round(value, 4) for name, value in zip(names, means, strict=True)}
+        with self.out.with_suffix(".log.jsonl").open("a") as log:
+            log.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+    def _train_batch(self, batch: SyntheticBatch) -> list[Tensor]:
         """One generated batch, used twice with other prompts and turned by a right angle."""
+        self._resize(batch.images.shape[-1])
         rng = torch.Generator().manual_seed(self.step)
         numbers = np.random.default_rng(self.step)
-        batch = synthetic_batch(count, size, rng)
         figures = []
         for turn in range(2):
             k = int(numbers.integers(4))
@@ -284,43 +253,47 @@ class Training:
             if turn:
                 images = images.flip(3) ** float(numbers.uniform(0.8, 1.25))
                 labels = labels.flip(2)
-            if numbers.random() < 0.5:  # a slice that is not square, padded on the right as SAM pads it
-                width = int(size * numbers.uniform(0.5, 1))
+            if numbers.random() < 0.4:  # a slice that is not square, padded on the right as SAM pads it
+                width = int(self.size * numbers.uniform(0.5, 1))
                 images, labels = images[..., :width], labels[..., :width]
-            figures.append(self._step(choose_objects(images, labels, numbers), numbers, rng, done))
+            objects = choose_objects(images, labels, OBJECTS, numbers)
+            figures.append(self._step(objects, numbers, rng))
+            self.images += len(objects.images)
         return figures
 
-    def _step(
-        self, objects: Objects, numbers: np.random.Generator, rng: torch.Generator, done: float
-    ) -> Tensor:
-        rate = 1e-3 * min(1.0, (self.step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * done) + 0.01)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        rounds = 1 if self.step < 600 else int(numbers.choice([1, 2, 3], p=[0.4, 0.4, 0.2]))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss, iou = batch_loss(self.sam, objects, rounds, rng)
-        self.optimizer.zero_grad()
+    def _step(self, objects: Objects, numbers: np.random.Generator, rng: torch.Generator) -> Tensor:
+        done = self.step / self.budget
+        rate = self.rate * min(1.0, (self.step + 1) / 200) * min(1.0, (1 - done) / DECAY)
+        corrections = int(numbers.choice(len(CORRECTIONS), p=CORRECTIONS))
+        extra = int(numbers.integers(1, 6)) if numbers.random() < 0.15 else 0
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            loss, figures = batch_loss(self.sam, objects, corrections, extra, rng)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad()
         self.step += 1
         keep = min(0.999, self.step / (self.step + 20))
         with torch.no_grad():
-            for slow, fast in zip(self.average.parameters(), self.sam.parameters(), strict=True):
-                slow.lerp_(fast, 1 - keep)
-        iou = iou.view(-1, OBJECTS)
-        return torch.stack([loss.detach(), iou[:, : OBJECTS // 2].mean(), iou[:, OBJECTS // 2 :].mean()])
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.sam.parameters()), 1 - keep)
+        return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--stages", type=parse_stages, default="128x16:20000,256x5:8000")
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--out", type=Path, default=Path("resources/mini.safetensors"))
     parser.add_argument("--state", type=Path, default=Path("mini-training.pt"))
+    parser.add_argument("--start", type=Path, help="weights to start from where there is no state yet")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    Training(options.steps, options.out, options.state).run()
+    Training(options.stages, options.rate, options.out, options.state, options.device, options.start).run()
 
 
 if __name__ == "__main__":

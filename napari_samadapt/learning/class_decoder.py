@@ -49,21 +49,10 @@ class TrimmedDecoder(nn.Module):
         tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(batch, -1, -1)
         tokens, source = decoder.transformer(features + dense, positions, tokens)
         tokens = tokens[:, 1:]  # (B, N, C)
-        pixels = _upscaled(decoder, source.transpose(1, 2).reshape(batch, channels, height, width), fine)
+        source = source.transpose(1, 2).reshape(batch, channels, height, width)
+        pixels = decoder.upscale(source, dense, fine) if fine else decoder.output_upscaling(source)
         kernels = decoder.output_hypernetworks_mlps[0](tokens)  # (B, N, C / 8)
         return torch.einsum("bnc,bchw->bnhw", kernels, pixels), tokens
-
-
-def _upscaled(decoder: nn.Module, x: Tensor, fine: Fine) -> Tensor:
-    """(B, C, h, w) to (B, C / 8, 4h, 4w), with the finer features of a model that has them added on the way."""
-    layers = decoder.get_submodule("output_upscaling")
-    if not fine:
-        official: Tensor = layers(x)
-        return official
-    up2, norm, activation, up4, last = layers.children()
-    x = activation(norm(up2(x) + decoder.get_submodule("fine_quarter")(fine[1])))
-    finest: Tensor = last(up4(x) + decoder.get_submodule("fine_half")(fine[0]))
-    return finest
 
 
 class ClassDecoder(TrimmedDecoder):
