@@ -1,6 +1,7 @@
 """What holds for every method: it attaches, trains a copy, goes away again, merges or says why not."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -218,6 +219,25 @@ def test_a_config_goes_through_a_card(method: str) -> None:
     values = config.as_dict()
     assert None not in values.values()
     assert AdapterConfig.from_dict(values | {"blocks": [0, 2]}) == config
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"paper_literal": True},
+        {"gated": False},
+        {"scales": (4,)},
+        {"top_k": 2},
+        {"interpolation": "bilinear"},
+    ],
+)
+def test_ablations_of_conv_lora(tiny_sam, options: dict) -> None:
+    before = embedding(tiny_sam)
+    config = AdapterConfig.from_dict(json.loads(json.dumps({"method": "conv-lora", **options})))
+    assert config == AdapterConfig("conv-lora", **options)
+    adapters.insert(tiny_sam, config)
+    assert torch.equal(embedding(tiny_sam), before)
+    assert not torch.equal(embedding(move(tiny_sam)), before)
 
 
 @pytest.mark.parametrize("method", ["conv-lora", "lora", "decoder-only"])

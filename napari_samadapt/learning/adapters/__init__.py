@@ -61,7 +61,7 @@ def insert(sam: PromptableSam, config: AdapterConfig) -> None:
     device = encoder.neck[0].weight.device
     try:
         ATTACH[config.method](Sites(encoder, chosen, config.blocks is None), **config.options)
-    except SamAdaptError:
+    except Exception:
         remove(sam)
         raise
     for adapter in adapters_of(sam):
