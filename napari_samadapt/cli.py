@@ -1,21 +1,22 @@
-"""The command line: what can be typed, and how mistakes are told; `commands` and `doctor` do the work.
+"""The command line: what can be typed; `commands` and `doctor` do the work, `mistakes` tells what went wrong.
 
-Whatever is wrong with the input is one plain sentence on stderr and exit code 2; a defect of the program is one
-too, and exit code 1. Nothing heavy is imported before a command runs, so that `--help` answers at once.
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
 """
 
-import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from napari_samadapt import __version__
-from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.mistakes import told_mistakes
 from napari_samadapt.options import (
+    Choice,
+    Curve,
     Device,
+    Ids,
     Image,
     InputSize,
     Mask,
@@ -25,19 +26,16 @@ from napari_samadapt.options import (
     Report,
     SavedAdapter,
     Seconds,
+    SecondsBudget,
+    Seed,
+    SlicesBudget,
     Steps,
+    Target,
     WindowName,
     finite,
 )
 
-_NAME = "napari-samadapt"
-_EXIT_DEFECT, _EXIT_BAD_INPUT, _EXIT_INTERRUPTED = 1, 2, 130
-_HIGHEST_SEED = 2**32 - 1
-_WRITE_AT_THE_END = ("segment", "adapt", "predict", "evaluate", "doctor")
-"""The commands that have written nothing when something unexpected stops them."""
-_UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
-"""What typer raises for words that no command takes; older versions have it in click, newer ones within."""
-_log = logging.getLogger(__name__)
+NAME = "napari-samadapt"
 
 
 class _GuiByDefault(TyperGroup):
@@ -50,7 +48,7 @@ class _GuiByDefault(TyperGroup):
 
 
 app = typer.Typer(
-    name=_NAME,
+    name=NAME,
     cls=_GuiByDefault,
     add_completion=False,
     no_args_is_help=False,
@@ -175,10 +173,7 @@ def adapt(
     steps: Steps = None,
     device: Device = None,
     input_size: InputSize = None,
-    seed: Annotated[
-        int,
-        typer.Option("--seed", metavar="N", min=0, max=_HIGHEST_SEED, help="Seed of everything random."),
-    ] = 0,
+    seed: Seed = 0,
     save: SavedAdapter = None,
     report: Report = None,
     window: WindowName = "auto",
@@ -232,10 +227,7 @@ def predict(
 def evaluate(
     prediction: Annotated[Path, typer.Argument(metavar="PRED", help="Label file to judge.")],
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Label file on the same grid.")],
-    labels: Annotated[
-        str | None,
-        typer.Option("--labels", metavar="1,2,3", help="Ids to compare; by default all of both files."),
-    ] = None,
+    labels: Ids = None,
     exclude_slices: Annotated[
         str | None,
         typer.Option(
@@ -248,6 +240,59 @@ def evaluate(
     from napari_samadapt import commands
 
     commands.evaluate(prediction, reference, labels=labels, exclude_slices=exclude_slices, as_json=json)
+
+
+@app.command()
+def simulate(
+    image: Image,
+    reference: Annotated[
+        Path,
+        typer.Argument(metavar="REFERENCE", help="Label file on the same grid: what the annotator wants."),
+    ],
+    labels: Ids = None,
+    model: Model = "mini",
+    method: Method = "conv-lora",
+    slices_budget: SlicesBudget = None,
+    seconds_budget: SecondsBudget = 600,
+    target: Target = 0.9,
+    choice: Choice = "suggested",
+    no_adapt: Annotated[
+        bool, typer.Option("--no-adapt", help="The same annotator with a model that does not learn.")
+    ] = False,
+    axis: Annotated[
+        str | None,
+        typer.Option("--axis", metavar="AXIS", help="Slices of this axis; as acquired by default."),
+    ] = None,
+    device: Device = None,
+    input_size: InputSize = None,
+    seed: Seed = 0,
+    report: Curve = None,
+    window: WindowName = "auto",
+) -> None:
+    """Let a simulated annotator segment IMAGE while SAM learns: Dice against seconds and clicks.
+
+    A click costs 1.5 s, a box 4 s, a brush 2 s and 1 s for 100 pixels, accepting a slice 1 s. Learning gets the same
+    seconds of computing, so this takes about as long as it simulates.
+    """
+    from napari_samadapt import commands
+    from napari_samadapt.arguments import ModelChoice
+
+    commands.simulate(
+        image,
+        reference,
+        labels=labels,
+        model=ModelChoice(model, device, input_size),
+        method=method,
+        choice=choice,
+        slices=slices_budget,
+        seconds=seconds_budget,
+        target=target,
+        adapts=not no_adapt,
+        seed=seed,
+        axis=axis,
+        window=window,
+        report=report,
+    )
 
 
 @app.command()
@@ -265,39 +310,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     130 when it is interrupted.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    try:
-        code = app(words, prog_name=_NAME, standalone_mode=False)
-    except SamAdaptError as error:
-        _stop(str(error), _EXIT_BAD_INPUT)
-    except _UsageError as error:
-        _stop(_usage_sentence(error), _EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        sys.exit(_EXIT_INTERRUPTED)
-    except Exception as error:  # noqa: BLE001  # nobody should have to read a traceback
-        _log.debug("The command %s failed", words, exc_info=True)
-        _stop(_defect_sentence(words, error), _EXIT_DEFECT)
+    with told_mistakes(NAME, words):
+        code = app(words, prog_name=NAME, standalone_mode=False)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _stop(sentence: str, code: int) -> NoReturn:
-    sys.stderr.write(f"{_NAME}: {sentence}\n")
-    sys.exit(code)
-
-
-def _usage_sentence(error: Any) -> str:
-    """What is wrong with the words, on one line, and where to read what they may be."""
-    wrong = " ".join(error.format_message().split()).rstrip(".")
-    command = error.ctx.command_path if error.ctx else _NAME
-    return f"{wrong}; {command} --help lists what can be given."
-
-
-def _defect_sentence(words: list[str], error: Exception) -> str:
-    if isinstance(error, typer.Abort) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # typer turns an EOFError into it
-    message = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-    what = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    unwritten = "Nothing was written; please" if words[:1] and words[0] in _WRITE_AT_THE_END else "Please"
-    return f"Something went wrong ({what}). {unwritten} report it with what `{_NAME} doctor` prints."
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from napari_samadapt.arguments import (
     AdaptOutputs,
     ModelChoice,
     check_label_target,
+    check_target,
     one_slice,
     parse_ids,
     parse_prompts,
 )
-from napari_samadapt.console import note, print_report, progress_bars, tell
+from napari_samadapt.console import note, print_report, print_simulation, progress_bars, tell
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import named_window, render_slice
 from napari_samadapt.imaging.metrics import label_report
@@ -171,6 +172,59 @@ def evaluate(
         print_json(report.as_dict())
     else:
         print_report(report)
+
+
+def simulate(
+    image: Path,
+    reference: Path,
+    *,
+    labels: str | None,
+    model: ModelChoice,
+    method: str,
+    choice: str,
+    slices: int | None,
+    seconds: float,
+    target: float,
+    adapts: bool,
+    seed: int,
+    axis: str | None,
+    window: str,
+    report: Path | None,
+) -> None:
+    """Let a simulated annotator work towards a label file; print Dice against time, and write it if asked."""
+    wanted = parse_ids(labels) if labels else None
+    check_target(report, ".json", image, reference, Path(model.name))
+    volume = _read_image(image)
+    grey, number = named_window(volume, window), volume.axis_from(axis) if axis else None
+    true, _ = read_labels(reference, volume)
+    ids = [i for i in np.unique(true[true > 0]).tolist() if wanted is None or i in wanted]
+    if not ids:
+        raise SamAdaptError(f"{reference.name} holds no label{f' {labels}' if labels else ''}: name others.")
+
+    from napari_samadapt.learning.adapters import AdapterConfig
+    from napari_samadapt.session.classes import first_name
+    from napari_samadapt.session.simulation import SimulationPlan
+    from napari_samadapt.session.simulation import simulate as run_simulation
+
+    plan = SimulationPlan(choice, slices, seconds, target, adapts, seed)
+    adapter, names = AdapterConfig(method), label_names(reference)
+    sam = load_model(model)
+    with progress_bars() as bars:
+        done = run_simulation(
+            volume,
+            true,
+            sam,
+            plan,
+            names={class_id: names.get(class_id) or first_name(class_id) for class_id in ids},
+            window=grey,
+            axis=number,
+            adapter=adapter,
+            on_point=lambda point: bars.show("Annotating", min(point.seconds, seconds), seconds),
+        )
+    if report is not None:
+        settings = {"model": model.name, "method": method if adapts else None, "device": str(sam.device)}
+        _write_json(report.expanduser(), {"run": settings, **done.as_dict()})
+    print_simulation(done)
 
 
 def print_json(values: dict[str, Any]) -> None:

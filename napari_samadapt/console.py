@@ -10,6 +10,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from napari_samadapt.imaging.metrics import LabelReport
+    from napari_samadapt.session.simulation import SimulationReport
+
+_CURVE_ROWS = 12
 
 
 class Bars:
@@ -58,3 +61,22 @@ def print_report(report: "LabelReport") -> None:
     Console().print(table)
     if report.missed:
         tell(f"Only one of the two files holds {', '.join(map(str, report.missed))}: no distance there.")
+
+
+def print_simulation(report: "SimulationReport") -> None:
+    """Print the curve of a simulated annotation, thinned to a few rows, as a table on stdout, and how it ended."""
+    table = Table("seconds", "slices", "boxes", "clicks", "painted pixels", "adapter", "Dice")
+    for column in table.columns:
+        column.justify = "right"
+    last = len(report.points) - 1
+    rows = min(last, _CURVE_ROWS - 1)
+    for index in sorted({last - row * last // max(1, rows) for row in range(rows + 1)}):
+        point = report.points[index]
+        counts = (point.slices, point.boxes, point.clicks, point.painted_pixels, point.adapter)
+        table.add_row(f"{point.seconds:.0f}", *map(str, counts), f"{point.dice:.3f}")
+    Console().print(table)
+    for sentence in report.failures:
+        note(sentence)
+    target, reached = report.plan.target, report.reached
+    after = f"reached after {reached.seconds:.0f} s" if reached else "not reached"
+    tell(f"Dice {target:g} over the volume: {after}; at the end {report.points[-1].dice:.3f}")

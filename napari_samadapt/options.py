@@ -16,6 +16,8 @@ def finite(value: float | None) -> float | None:
     return value
 
 
+_HIGHEST_SEED = 2**32 - 1
+
 Image = Annotated[
     Path, typer.Argument(metavar="IMAGE", help="NIfTI, NRRD, MHA or MHD, a DICOM folder, PNG, JPEG or TIFF.")
 ]
@@ -79,4 +81,31 @@ SavedAdapter = Annotated[
 Report = Annotated[
     Path | None,
     typer.Option("--report", metavar="REPORT.json", help="Seconds, steps, parameters and Dice, as JSON."),
+]
+Ids = Annotated[
+    str | None,
+    typer.Option("--labels", metavar="1,2,3", help="Ids to look at; by default all that there are."),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, max=_HIGHEST_SEED, help="Seed of everything random.")
+]
+SlicesBudget = Annotated[
+    int | None,
+    typer.Option("--slices-budget", metavar="N", min=1, help="Slices to annotate; all by default."),
+]
+SecondsBudget = Annotated[
+    float,
+    typer.Option(
+        "--seconds-budget", metavar="S", min=1, callback=finite, help="Simulated seconds of annotating."
+    ),
+]
+Target = Annotated[
+    float, typer.Option("--target", metavar="D", help="End at this mean Dice of the volume, at most 1.")
+]
+Choice = Annotated[
+    str, typer.Option("--choice", metavar="C", help="The next slice: suggested, uniform or random.")
+]
+Curve = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="R.json", help="Settings, totals and the curve, as JSON."),
 ]

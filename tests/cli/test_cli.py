@@ -9,7 +9,7 @@ import typer
 from napari_samadapt import __version__, cli, window
 from napari_samadapt.imaging.errors import SamAdaptError
 
-COMMANDS = ("gui", "demo", "segment", "adapt", "predict", "evaluate", "doctor")
+COMMANDS = ("gui", "demo", "segment", "adapt", "predict", "evaluate", "simulate", "doctor")
 
 
 def test_help_names_every_command(run):
@@ -40,6 +40,21 @@ def test_help_names_every_command(run):
         ),
         ("predict", ["--adapter", "--out"]),
         ("evaluate", ["--labels", "--exclude-slices", "--json"]),
+        (
+            "simulate",
+            [
+                "--labels",
+                "--model",
+                "--method",
+                "--slices-budget",
+                "--seconds-budget",
+                "--no-adapt",
+                "--report",
+                "--choice",
+                "--target",
+                "--seed",
+            ],
+        ),
     ],
 )
 def test_the_spellings_that_scripts_rely_on(command, options):

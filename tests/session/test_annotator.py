@@ -9,6 +9,7 @@ from napari_samadapt.session.annotator import (
     BRUSH_SECONDS,
     CLICK_SECONDS,
     PIXELS_PER_SECOND,
+    Annotator,
     AnnotatorHabits,
     annotate,
     mean_dice,
@@ -33,7 +34,7 @@ def test_slices_end_up_as_the_reference_and_accepted(make_session, queue, refere
     for key in KEYS:
         assert np.array_equal(session.annotation[key.index], reference[key.index])
     assert [effort.key for effort in report.slices] == KEYS
-    assert all(effort.dice_accepted == 1.0 for effort in report.slices)
+    assert all(effort.dice_after == 1.0 for effort in report.slices)
     assert all(effort.dice_prompted >= effort.dice_before for effort in report.slices), (
         "worse masks are taken back"
     )
@@ -79,7 +80,7 @@ def test_a_predicted_structure_is_corrected_by_clicks_from_where_it_is(make_sess
 def test_without_painting_what_the_prompts_gave_is_accepted(make_session, queue, reference):
     report = annotate(make_session(), queue, reference, KEYS[:1], AnnotatorHabits(paints=False))
     assert report.painted_pixels == 0
-    assert report.slices[0].dice_accepted == report.slices[0].dice_prompted
+    assert report.slices[0].dice_after == report.slices[0].dice_prompted
 
 
 def test_a_waiting_annotator_meets_the_prediction_of_what_was_learned(make_session, queue, reference):
@@ -92,6 +93,47 @@ def test_a_waiting_annotator_meets_the_prediction_of_what_was_learned(make_sessi
 def test_an_id_that_is_no_class_is_told(make_session, queue, reference):
     with pytest.raises(SamAdaptError, match="no class 9"):
         annotate(make_session(), queue, np.where(reference == 2, 9, reference), KEYS)
+
+
+def test_a_good_slice_is_accepted_at_once(make_session, queue, reference):
+    session = make_session()
+    nearly = reference[1].copy()
+    nearly[6, 5] = 0
+    session._book.put_prediction(KEYS[0], nearly)
+    habits = AnnotatorHabits(good_enough=0.95, painted_enough=0.95)
+    effort = annotate(session, queue, reference, KEYS[:1], habits).slices[0]
+    assert (effort.clicks, effort.boxes, effort.painted_pixels) == (0, 0, 0)
+    assert effort.dice_before == effort.dice_after < 1
+    assert np.array_equal(session.annotation[1], nearly), "it is accepted as it is displayed"
+
+
+def test_painting_ends_when_that_is_enough(make_session, queue, reference):
+    session = make_session()
+    shown = np.zeros_like(reference[1])
+    shown[6:16, 5:14] = 1
+    shown[7, 6] = 0  # the smaller error is left
+    session._book.put_prediction(KEYS[0], shown)
+    habits = AnnotatorHabits(good_enough=0.4, painted_enough=0.95)
+    effort = annotate(session, queue, reference, KEYS[:1], habits).slices[0]
+    assert 0.95 <= effort.dice_after < 1
+    assert (effort.clicks, effort.boxes) == (0, 0)
+    assert effort.painted_pixels == (reference[1] == 2).sum()
+    assert effort.seconds == BRUSH_SECONDS + effort.painted_pixels / PIXELS_PER_SECOND + ACCEPT_SECONDS
+
+
+def test_where_time_is_up_the_slice_is_left_as_it_is(make_session, queue, reference):
+    session, spent = make_session(), []
+
+    def spend(seconds):
+        spent.append(seconds)
+        return sum(spent) < BOX_SECONDS + CLICK_SECONDS
+
+    with Annotator(session, queue, reference, AnnotatorHabits(), spend=spend) as annotator:
+        effort = annotator.do_slice(KEYS[0])
+    assert not effort.accepted
+    assert effort.seconds == sum(spent)
+    assert len(spent) == 2, "no act was begun after the time"
+    assert session.accepted == frozenset()
 
 
 def test_mean_dice_counts_every_id_of_either_side():
