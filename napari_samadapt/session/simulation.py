@@ -33,7 +33,7 @@ _LOOK_SECONDS = 1.0
 class SimulationPlan:
     """How slices are chosen, and when it ends: with a mean Dice of `target` over the volume, or a budget used up.
 
-    `choice`: "suggested" by the session, "uniform" (evenly spread, each next one farthest from those done; with a
+    `choice`: "suggested" by the session, "uniform" (evenly spread, from the middle on, far from those done; with a
     budget of slices the middles of so many equal parts) or "random". `seconds` are simulated; `slices` None means
     all. When all slices are done, the annotator looks on until the model has learned from them and predicted, and
     pays for it. Without `adapts` nothing is learned or predicted.

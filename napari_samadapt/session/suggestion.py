@@ -1,6 +1,6 @@
 """Which slice to annotate next: where the model is unsure and unsteady, far from what was accepted, and not empty.
 
-Before there is an automatic prediction, the slice that shows most goes first, then those far from it.
+Before there is an automatic prediction, the middle one of the slices that show something, then those far from it.
 """
 
 from __future__ import annotations
@@ -103,8 +103,12 @@ def next_index(
 
 
 def _newness(count: int, annotated: Collection[int]) -> NDArray[np.float64]:
-    """From 0 on an annotated slice to nearly 1 far from all."""
-    if not annotated:
-        return np.ones(count)
-    gaps = np.abs(np.subtract.outer(np.arange(count), sorted(annotated))).min(1)
+    """From 0 on an annotated slice to nearly 1 far from all; the ends of the axis, where structures are cut, less.
+
+    Left to itself it takes the middle of the axis first, then the middles of what is left.
+    """
+    index = np.arange(count)
+    gaps = 2 * np.minimum(index, count - 1 - index) + 1
+    if annotated:
+        gaps = np.minimum(gaps, np.abs(np.subtract.outer(index, sorted(annotated))).min(1))
     return np.asarray(gaps / (gaps + REACH))

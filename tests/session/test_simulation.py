@@ -55,7 +55,7 @@ def test_it_ends_when_something_is_used_up_or_reached(make_session, queue, refer
 @pytest.mark.parametrize(
     ("choice", "slices", "order"),
     [
-        ("uniform", None, [2, 5, 0, 3, 1, 4]),
+        ("uniform", None, [2, 4, 3, 1, 0, 5]),
         ("uniform", 2, [1, 4]),
         ("uniform", 3, [3, 1, 5]),
         ("random", 3, None),
