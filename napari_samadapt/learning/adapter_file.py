@@ -123,7 +123,7 @@ def load_adapter(path: Path, sam: PromptableSam) -> tuple[SemanticSam, AdapterCa
     tensors, card = read_adapter(path)
     check_base(path, card, sam)
     adapters.insert(sam, card.config)
-    model = SemanticSam(sam, tuple(card.classes))
+    model = SemanticSam(sam, tuple(card.classes), card.config.decoder)
     try:
         adapters.load(model, tensors)
     except SamAdaptError:

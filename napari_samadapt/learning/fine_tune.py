@@ -18,7 +18,6 @@ from torch import Tensor
 from napari_samadapt.imaging.errors import SamAdaptError
 
 from . import adapters
-from .losses import cross_entropy_and_dice
 from .promptable_sam import Fine, Prefix
 from .prompted import prompted_loss
 from .samples import SampleTensors, TrainingSample, augment, change_appearance, stack_samples
@@ -35,6 +34,7 @@ class FineTuneConfig:
     """One episode: its length in seconds of computing or in steps (whichever comes first), and its numbers.
 
     `hold_out_until`: the part of the episode after which held-out slices are measured and join the training.
+    `decoder_rate`: None for the automatic decoder's own.
     """
 
     seconds: float | None = 60.0
@@ -44,7 +44,7 @@ class FineTuneConfig:
     augment_every: int = 4
     pool_size: int = 32
     hold_out_until: float = 0.3
-    decoder_rate: float = 5e-3
+    decoder_rate: float | None = None
     adapter_rate: float = 1e-3
     weight_decay: float = 1e-4
 
@@ -115,11 +115,15 @@ def fine_tune(
 
 @dataclass(eq=False)
 class PooledSlice:
-    """One augmented slice (a batch of 1), its activations before the first adapter, and its last embedding."""
+    """One augmented slice (a batch of 1), its activations before the first adapter, and its last embedding.
+
+    `fine`: its last finer features; empty where the automatic decoder does not read them.
+    """
 
     sample: SampleTensors
     prefix: Prefix
     embedding: Tensor
+    fine: Fine = ()
 
 
 class SlicePool:
@@ -157,17 +161,15 @@ class SlicePool:
 
     def encode(self, entries: Sequence[PooledSlice]) -> tuple[Tensor, Fine]:
         """Embeddings (B, C, h, w) and finer features from the prefixes; gradients flow, the pool keeps the values."""
-        prefix = Prefix(
-            torch.cat([entry.prefix.tokens for entry in entries]).float(),
-            tuple(
-                torch.cat(rows).float()
-                for rows in zip(*(entry.prefix.fine for entry in entries), strict=True)
-            ),
-        )
+        tokens = torch.cat([entry.prefix.tokens for entry in entries]).float()
+        prefix = Prefix(tokens, stack_fine([entry.prefix.fine for entry in entries]))
         with autocast(self.model.sam.device):
             features, fine = self.model.sam.encode_suffix(prefix, self.depth)
         for index, entry in enumerate(entries):
-            entry.embedding = features.detach()[index : index + 1]
+            row = slice(index, index + 1)
+            entry.embedding = features.detach()[row]
+            if self.model.decoder.reads_fine:
+                entry.fine = tuple(f.detach()[row].half() for f in fine)
         return features, fine
 
 
@@ -175,6 +177,11 @@ def stack_entries(entries: Sequence[PooledSlice]) -> SampleTensors:
     """The slices of some entries as one batch."""
     images = torch.cat([entry.sample.images for entry in entries])
     return SampleTensors(images, torch.cat([entry.sample.targets for entry in entries]))
+
+
+def stack_fine(rows: Sequence[Fine]) -> Fine:
+    """Finer features of some entries as one batch, float32."""
+    return tuple(torch.cat(level).float() for level in zip(*rows, strict=True))
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
@@ -198,6 +205,8 @@ def held_out_dice(model: SemanticSam, samples: Sequence[TrainingSample]) -> floa
 
 
 Losses = dict[str, Tensor]
+ENCODER_TERMS = ("prompted", "balance")
+"""Terms that only steps of the encoder have; the others are the automatic decoder's."""
 
 
 def _automatic_losses(
@@ -207,15 +216,10 @@ def _automatic_losses(
     batch = stack_entries(entries)
     images = change_appearance(batch.images, rng)
     features = torch.cat([entry.embedding for entry in entries])
-    return _decoder_losses(model, SampleTensors(images, batch.targets), features, balance)
-
-
-def _decoder_losses(model: SemanticSam, batch: SampleTensors, features: Tensor, balance: float) -> Losses:
-    """Small classes are favoured at first, or they take hundreds of steps to appear; at the end no longer."""
+    fine = stack_fine([entry.fine for entry in entries])
     with autocast(model.sam.device):
-        logits = model.decode(batch.images, features)
-    entropy, dice = cross_entropy_and_dice(logits, batch.targets, balance)
-    return {"entropy": entropy, "dice": dice}
+        batch = SampleTensors(images, batch.targets)
+        return model.decoder.losses(model.sam, batch, features, fine, balance, rng)
 
 
 def _encoder_losses(
@@ -224,7 +228,8 @@ def _encoder_losses(
     """Train adapters for the automatic and the prompted use alike, and the automatic decoder with them."""
     batch = stack_entries(entries)
     features, fine = pool.encode(entries)
-    losses = _decoder_losses(model, batch, features, balance)
+    with autocast(model.sam.device):
+        losses = model.decoder.losses(model.sam, batch, features, fine, balance, rng)
     if features.requires_grad:
         with autocast(model.sam.device):
             losses["prompted"] = prompted_loss(model.sam, features, fine, batch.targets, rng)
@@ -236,7 +241,8 @@ def _optimizer(model: SemanticSam, config: FineTuneConfig) -> torch.optim.Optimi
     named = adapters.trainable(model)
     decoder = [p for name, p in named.items() if name.startswith("decoder.")]
     factors = adapters.learning_rates(model)
-    groups = [{"params": decoder, "rate": config.decoder_rate}]
+    rate = model.decoder.rate if config.decoder_rate is None else config.decoder_rate
+    groups = [{"params": decoder, "rate": rate}]
     for factor in sorted({1.0, *factors.values()}):
         rest = [
             p
@@ -263,8 +269,9 @@ def _update(losses: Losses, optimizer: torch.optim.Optimizer) -> tuple[float, Pa
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
     optimizer.step()
-    automatic = losses["entropy"] + losses["dice"]  # what every step has: a curve of these can be read
-    return automatic.item(), tuple((name, part.item()) for name, part in losses.items())
+    parts = tuple((name, part.item()) for name, part in losses.items())
+    automatic = sum(part for name, part in parts if name not in ENCODER_TERMS)
+    return automatic, parts  # what every step has: a curve of these can be read
 
 
 def _fraction(config: FineTuneConfig, step: int, seconds: float) -> float:

@@ -1,4 +1,7 @@
-"""What the fine-tuning methods are called and what they do, in words; importing this imports no torch."""
+"""What the fine-tuning methods and the automatic decoders are called and do, in words.
+
+Importing this imports no torch.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +31,14 @@ class MethodText:
     numbers: tuple[str, ...] = ()
     merges_into: str = ""
     ours: bool = False
+
+
+@dataclass(frozen=True)
+class DecoderText:
+    """An automatic decoder in words."""
+
+    title: str
+    sentence: str
 
 
 METHOD_TEXTS: Mapping[str, MethodText] = {
@@ -104,3 +115,12 @@ METHOD_TEXTS: Mapping[str, MethodText] = {
         "\"Lightweight\" in SAM-COBOT", (), _PLAIN,
     ),
 }  # fmt: skip
+
+DECODER_TEXTS: Mapping[str, DecoderText] = {
+    "detail": DecoderText("Detail path", "SAM's embedding joined with convolutions on the slice itself."),
+    "queries": DecoderText(
+        "Mask queries",
+        "Conv-LoRA's multi-class decoder: ten masks from SAM's own decoder, each with its class.",
+    ),
+}
+"""The automatic decoders, the default first."""

@@ -1,106 +1,41 @@
-"""The automatic multi-class decoder: every class of a slice, without a prompt.
+"""A SAM with an automatic decoder: every class of a slice, without a prompt."""
 
-SAM's embedding alone is too coarse for fine structures, so it meets a detail path: three shallow convolution stages
-on the slice itself at strides 1, 2 and 4, joined U-Net-wise with the embedding at stride 8.
-"""
-
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .automatic import AutomaticDecoder
+from .detail_decoder import DetailDecoder
 from .predict import ImageEmbedding, encode_slice, image_tensor, resize
 from .promptable_sam import Fine, Prefix, PromptableSam, scaled_size
+from .query_decoder import QueryDecoder
 
-CHANNELS = (16, 32, 64)
-"""Channels of the detail path at strides 1, 2 and 4."""
-JOINT = 96
-DETAIL_STRIDE = 8
-SMALLEST_DETAIL = 2 * DETAIL_STRIDE
-"""Smaller slices are padded to this side, in pixels: a single cell at stride 8 has no variance to normalise by."""
-LARGEST_DETAIL = 512
-"""The detail path runs at the slice's own resolution up to half SAM's input size, within 256 and this, in pixels."""
-
-
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-        nn.InstanceNorm2d(outputs, affine=True),
-        nn.LeakyReLU(0.01),
-    )
-
-
-class DetailDecoder(nn.Module):
-    """Slice pixels and SAM embedding to logits of background and `classes` classes."""
-
-    def __init__(self, embedding_channels: int, classes: int) -> None:
-        super().__init__()
-        one, two, four = CHANNELS
-        self.stage1 = nn.Sequential(_conv(3, one), _conv(one, one))
-        self.stage2 = nn.Sequential(_conv(one, two, 2), _conv(two, two))
-        self.stage4 = nn.Sequential(_conv(two, four, 2), _conv(four, four))
-        self.stage8 = _conv(four, JOINT, 2)
-        self.embedding = nn.Sequential(
-            nn.Conv2d(embedding_channels, JOINT, 1), nn.InstanceNorm2d(JOINT, affine=True)
-        )
-        self.joint = nn.Sequential(_conv(2 * JOINT, JOINT), _conv(JOINT, JOINT))
-        self.up4 = nn.Sequential(_conv(JOINT + four, four), _conv(four, four))
-        self.up2 = nn.Sequential(_conv(four + two, two), _conv(two, two))
-        self.up1 = nn.Sequential(_conv(two + one, one), _conv(one, one))
-        self.head = nn.Conv2d(one, classes + 1, 1)
-
-    def forward(self, detail: Tensor, embedding: Tensor) -> Tensor:
-        """Detail pixels (B, 3, h, w) and the embedding on the stride-8 grid (B, C, h/8, w/8) to (B, K + 1, h, w)."""
-        d1 = self.stage1(detail)
-        d2 = self.stage2(d1)
-        d4 = self.stage4(d2)
-        x = self.joint(torch.cat([self.stage8(d4), self.embedding(embedding)], 1))
-        x = self.up4(torch.cat([_double(x), d4], 1))
-        x = self.up2(torch.cat([_double(x), d2], 1))
-        x = self.up1(torch.cat([_double(x), d1], 1))
-        logits: Tensor = self.head(x)
-        return logits
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-@dataclass(frozen=True)
-class SliceGrid:
-    """How one slice size lies in the detail path and in SAM's square input; all (H, W) in pixels."""
-
-    original: tuple[int, int]
-    detail: tuple[int, int]
-    padded: tuple[int, int]
-    input: tuple[int, int]
-
-
-def slice_grid(original: tuple[int, int], input_size: int) -> SliceGrid:
-    """The sizes for slices of `original` (H, W)."""
-    largest = min(LARGEST_DETAIL, max(256, input_size // 2))
-    detail = original if max(original) <= largest else scaled_size(original, largest)
-    padded = tuple(max(SMALLEST_DETAIL, -(-side // DETAIL_STRIDE) * DETAIL_STRIDE) for side in detail)
-    return SliceGrid(original, detail, (padded[0], padded[1]), scaled_size(original, input_size))
+DECODERS: Mapping[str, Callable[[PromptableSam, int], AutomaticDecoder]] = {
+    "detail": DetailDecoder,
+    "queries": QueryDecoder,
+}
+"""How each automatic decoder is built, from a SAM and the number of classes; `DECODER_TEXTS` says what they do."""
 
 
 class SemanticSam(nn.Module):
-    """A SAM (with or without adapters) and its automatic decoder for `class_ids`; index 0 is background."""
+    """A SAM (with or without adapters) and its automatic decoder for `class_ids`; index 0 is background.
 
-    def __init__(self, sam: PromptableSam, class_ids: Iterable[int]) -> None:
+    `decoder` is a name of `DECODERS`.
+    """
+
+    def __init__(self, sam: PromptableSam, class_ids: Iterable[int], decoder: str = "detail") -> None:
         super().__init__()
         self.sam = sam
         self.class_ids = tuple(class_ids)
-        self.decoder = DetailDecoder(sam.embedding_channels, len(self.class_ids)).to(sam.device)
+        self.decoder = DECODERS[decoder](sam, len(self.class_ids)).to(sam.device)
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to logits (B, K + 1, H, W)."""
-        return self.decode(images, self.embed(images)[0])
+        """Images (B, 3, H, W) in [0, 1] to probabilities (B, K + 1, H, W)."""
+        return self.decode(images, *self.embed(images))
 
     def embed(self, images: Tensor) -> tuple[Tensor, Fine]:
         """Images (B, 3, H, W) in [0, 1] to SAM's embeddings (B, C, h, w) of the padded square, and finer features."""
@@ -111,29 +46,9 @@ class SemanticSam(nn.Module):
         size = scaled_size((int(images.shape[2]), int(images.shape[3])), self.sam.input_size)
         return self.sam.encode_prefix(self.sam.normalise(resize(images, size)), depth)
 
-    def decode(self, images: Tensor, features: Tensor) -> Tensor:
-        """As `forward`, with the embeddings (B, C, h, w) already computed."""
-        grid = slice_grid((int(images.shape[2]), int(images.shape[3])), self.sam.input_size)
-        detail = images if grid.detail == grid.original else resize(images, grid.detail)
-        pad = (0, grid.padded[1] - grid.detail[1], 0, grid.padded[0] - grid.detail[0])
-        detail = F.pad((detail - 0.5) * 4, pad, mode="replicate")
-        logits: Tensor = self.decoder(detail, embedding_on_detail(features, grid, self.sam.input_size))
-        logits = logits[..., : grid.detail[0], : grid.detail[1]]
-        if grid.detail == grid.original:
-            return logits
-        return F.interpolate(logits, size=grid.original, mode="bilinear", align_corners=False)
-
-
-def embedding_on_detail(features: Tensor, grid: SliceGrid, input_size: int) -> Tensor:
-    """Sample embeddings (B, C, h, w) of the padded square at the detail path's stride-8 cells, centre on centre."""
-    axes = []
-    for axis in range(2):
-        cells = torch.arange(grid.padded[axis] // DETAIL_STRIDE, device=features.device)
-        on_input = (cells + 0.5) * DETAIL_STRIDE * grid.input[axis] / grid.detail[axis]
-        axes.append(on_input / input_size * 2 - 1)
-    y, x = torch.meshgrid(axes[0], axes[1], indexing="ij")
-    points = torch.stack([x, y], -1)[None].expand(len(features), -1, -1, -1).to(features.dtype)
-    return F.grid_sample(features, points, mode="bilinear", padding_mode="border", align_corners=False)
+    def decode(self, images: Tensor, features: Tensor, fine: Fine) -> Tensor:
+        """As `forward`, with what `embed` gives already computed."""
+        return self.decoder.probabilities(self.sam, images, features, fine)
 
 
 @torch.no_grad()
@@ -149,21 +64,30 @@ def segment_embedded(
     model: SemanticSam, image: NDArray[np.floating], embedding: ImageEmbedding
 ) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
     """As `segment_slice`, with the slice's embedding already computed by `encode_slice`."""
-    logits = model.decode(image_tensor(image, model.sam.device), embedding.features)[0].float()
-    confidence, index = logits.softmax(0).max(0)
+    images = image_tensor(image, model.sam.device)
+    confidence, index = model.decode(images, embedding.features, embedding.fine)[0].max(0)
     ids = np.array((0, *model.class_ids), dtype=np.uint16)
     return ids[index.cpu().numpy()], confidence.cpu().numpy()
 
 
 @torch.no_grad()
 def carry_decoder_over(old: SemanticSam, new: SemanticSam) -> None:
-    """Start the new automatic decoder from the old one; the output of each class goes to its new place."""
+    """Start the new automatic decoder from the old one of its kind; what belongs to a class goes to its new place.
+
+    Mask tokens that only the new one has start fresh, as new classes do.
+    """
     weights = old.decoder.state_dict()
-    places = {class_id: place for place, class_id in enumerate((0, *old.class_ids))}
+    places = {class_id: place for place, class_id in enumerate(_rows(old))}
     for name, tensor in new.decoder.state_dict().items():
-        if not name.startswith("head."):
-            tensor.copy_(weights[name])
+        if not name.startswith(new.decoder.class_rows):
+            known = min(len(tensor), len(weights[name]))
+            tensor[:known] = weights[name][:known]
             continue
-        for place, class_id in enumerate((0, *new.class_ids)):
+        for place, class_id in enumerate(_rows(new)):
             if class_id in places:
                 tensor[place] = weights[name][places[class_id]]
+
+
+def _rows(model: SemanticSam) -> tuple[int, ...]:
+    """The class of every row of the weights that have one for each class."""
+    return (0, *model.class_ids, *model.decoder.more_rows)

@@ -55,7 +55,14 @@ def class_masks(target: Tensor) -> ClassMasks:
 def set_loss(
     mask_logits: Tensor, class_logits: Tensor, targets: Sequence[ClassMasks], weights: SetWeights, rng: torch.Generator
 ) -> Tensor:  # fmt: skip
-    """The weighted sum of the three terms of mask logits (B, N, h, w) and class logits (B, N, K + 1).
+    """The sum of `set_terms`."""
+    return torch.stack(list(set_terms(mask_logits, class_logits, targets, weights, rng).values())).sum()
+
+
+def set_terms(
+    mask_logits: Tensor, class_logits: Tensor, targets: Sequence[ClassMasks], weights: SetWeights, rng: torch.Generator
+) -> dict[str, Tensor]:  # fmt: skip
+    """The three terms, weighted, of mask logits (B, N, h, w) and class logits (B, N, K + 1).
 
     The last class is "no object", with the weight 0.1. Cross-entropy and Dice of the masks are taken on points that
     favour uncertain ones, and divided by the number of masks in the batch. The same points are drawn whatever the
@@ -74,7 +81,11 @@ def set_loss(
     importance = class_logits.new_ones(no_object + 1)
     importance[no_object] = NO_OBJECT_WEIGHT
     classes = F.cross_entropy(class_logits.transpose(1, 2), wanted, weight=importance)
-    return weights.classes * classes + weights.entropy * entropy / masks + weights.dice * dice / masks
+    return {
+        "classes": weights.classes * classes,
+        "entropy": weights.entropy * entropy / masks,
+        "dice": weights.dice * dice / masks,
+    }
 
 
 @torch.no_grad()
@@ -89,6 +100,7 @@ def match_queries(
     points = _random_points(1, POINTS, rng, mask_logits.device)
     with torch.autocast(mask_logits.device.type, enabled=False):  # products of 12 544 terms need their digits
         cost = _matching_cost(mask_logits.float(), class_logits.float(), target, points)
+    cost = cost.nan_to_num(nan=0.0)  # numbers that went wrong show in the loss, not here
     queries, shown = linear_sum_assignment(cost.cpu().numpy())
     order = shown.argsort()
     device = mask_logits.device

@@ -48,6 +48,7 @@ class AdaptReport:
     """What an adaptation did; times in seconds."""
 
     method: str
+    decoder: str
     model: str
     device: str
     seed: int
@@ -66,6 +67,7 @@ class AdaptReport:
         """For JSON: seconds, steps, trainable parameters, held-out Dice per episode, what was asked for."""
         return {
             "method": self.method,
+            "decoder": self.decoder,
             "model": self.model,
             "device": self.device,
             "seed": self.seed,
@@ -115,7 +117,7 @@ def new_model(sam: PromptableSam, class_ids: Sequence[int], adapter: AdapterConf
     """`sam` with fresh adapters and a fresh automatic decoder; `sam` itself is changed."""
     torch.manual_seed(seed)
     adapters.insert(sam, adapter)
-    return SemanticSam(sam, class_ids)
+    return SemanticSam(sam, class_ids, adapter.decoder)
 
 
 def run_episode(
@@ -226,6 +228,7 @@ def adapt_volume(
     prediction = predict_volume(model, volume, axis, window, on_slice)
     report = AdaptReport(
         method=adapter.method,
+        decoder=adapter.decoder,
         model=sam.model_type,
         device=str(sam.device),
         seed=config.seed,

@@ -75,7 +75,7 @@ class LiveModel:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = SemanticSam(self._sam, class_ids)
+            model = SemanticSam(self._sam, class_ids, config.decoder)
             if self._model is not None:
                 carry_decoder_over(self._model, model)
             twin = adapters.twin(model)
@@ -88,7 +88,7 @@ class LiveModel:
         inserted = self._state is None
         if inserted:
             adapters.insert(self._sam, state.config)
-        model = SemanticSam(self._sam, state.class_ids)
+        model = SemanticSam(self._sam, state.class_ids, state.config.decoder)
         try:
             adapters.load(model, state.tensors)
         except SamAdaptError:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,13 @@ def card_of(sam: PromptableSam, config: AdapterConfig) -> AdapterCard:
     )
 
 
-def saved(sam: PromptableSam, path: Path, method: str) -> tuple[SemanticSam, AdapterCard]:
+def saved(
+    sam: PromptableSam, path: Path, method: str, decoder: str = "detail"
+) -> tuple[SemanticSam, AdapterCard]:
     """A model with random trained values, and its file."""
-    config = AdapterConfig(method, blocks=(1, 2))
+    config = AdapterConfig(method, blocks=(1, 2), decoder=decoder)
     adapters.insert(sam, config)
-    model = SemanticSam(sam, (77, 2, 100))
+    model = SemanticSam(sam, (77, 2, 100), decoder)
     with torch.no_grad():
         for parameter in adapters.trainable(model).values():
             parameter.normal_(std=0.3)
@@ -40,10 +43,14 @@ def saved(sam: PromptableSam, path: Path, method: str) -> tuple[SemanticSam, Ada
     return model, card
 
 
-@pytest.mark.parametrize("method", adapters.METHODS)
-def test_a_saved_adapter_predicts_the_same_bit_by_bit(tiny_sam, tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "decoder"), [(method, "detail") for method in adapters.METHODS] + [("lora", "queries")]
+)
+def test_a_saved_adapter_predicts_the_same_bit_by_bit(
+    tiny_sam, tmp_path: Path, method: str, decoder: str
+) -> None:
     path = tmp_path / "organs.safetensors"
-    model, card = saved(tiny_sam, path, method)
+    model, card = saved(tiny_sam, path, method, decoder)
     labels, confidence = segment_slice(model, IMAGE)
     adapters.remove(tiny_sam)
     again, read = load_adapter(path, tiny_sam)
@@ -61,6 +68,12 @@ def test_an_adapter_of_another_base_is_refused_and_nothing_changes(tiny_sam, tmp
     with pytest.raises(SamAdaptError, match=r"made for tiny .* 000000000000"):
         load_adapter(path, tiny_sam)
     assert not adapters.adapters_of(tiny_sam)
+
+
+def test_a_card_from_before_there_was_a_choice_means_the_detail_path(tiny_sam) -> None:
+    values = json.loads(card_of(tiny_sam, AdapterConfig("lora")).to_json())
+    assert values["config"].pop("decoder") == "detail"
+    assert AdapterCard.from_json(json.dumps(values)).config.decoder == "detail"
 
 
 def test_tensors_that_do_not_fit_the_card_are_refused_and_nothing_changes(tiny_sam, tmp_path: Path) -> None:
@@ -105,10 +118,11 @@ def test_a_folder_that_is_missing_is_said(tiny_sam, tmp_path: Path) -> None:
         saved(tiny_sam, tmp_path / "nowhere" / "a.safetensors", "lora")
 
 
-def test_an_adapter_of_a_method_that_is_unknown_here_is_refused(tiny_sam, tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["method", "decoder"])
+def test_an_adapter_of_a_kind_that_is_unknown_here_is_refused(tiny_sam, tmp_path: Path, field: str) -> None:
     path = tmp_path / "organs.safetensors"
     model, card = saved(tiny_sam, path, "lora")
-    object.__setattr__(card.config, "method", "telepathy")
+    object.__setattr__(card.config, field, "telepathy")
     save_adapter(path, AdapterState(1, card.config, (77, 2, 100), adapters.state(model)), card)
-    with pytest.raises(SamAdaptError, match="Unknown method 'telepathy'"):
+    with pytest.raises(SamAdaptError, match=f"Unknown {field} 'telepathy'"):
         read_adapter(path)

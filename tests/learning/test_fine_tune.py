@@ -10,8 +10,9 @@ from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.fine_tune import FineTuneConfig, fine_tune, held_out_dice
 from napari_samadapt.learning.promptable_sam import PromptableSam
+from napari_samadapt.learning.sam import load_sam
 from napari_samadapt.learning.samples import TrainingSample, augment, stack_samples
-from napari_samadapt.learning.semantic import SemanticSam, segment_slice
+from napari_samadapt.learning.semantic import DECODERS, SemanticSam, segment_slice
 
 
 def disc_samples(count: int = 3, side: int = 40) -> list[TrainingSample]:
@@ -28,10 +29,10 @@ def disc_samples(count: int = 3, side: int = 40) -> list[TrainingSample]:
     return samples
 
 
-def make_model(sam: PromptableSam, method: str = "conv-lora") -> SemanticSam:
+def make_model(sam: PromptableSam, method: str = "conv-lora", decoder: str = "detail") -> SemanticSam:
     torch.manual_seed(0)
     adapters.insert(sam, AdapterConfig(method))
-    return SemanticSam(sam, (7, 40))
+    return SemanticSam(sam, (7, 40), decoder)
 
 
 @pytest.mark.parametrize("method", ["conv-lora", "cobot-lora", "decoder-only"])
@@ -47,6 +48,27 @@ def test_it_learns_a_disc_and_a_square(tiny_sam, method: str) -> None:
     assert held_out_dice(model, [unseen]) > 0.9
     labels, _ = segment_slice(model, unseen.image)
     assert (labels == unseen.labels).mean() > 0.95
+
+
+def test_queries_learn_by_the_same_loop(tiny_sam) -> None:
+    """The tiny SAM's decoder has random weights, so it takes more steps than are made here; but the loss falls."""
+    model = make_model(tiny_sam, "lora", "queries")
+    progress = list(fine_tune(model, disc_samples(2), FineTuneConfig(seconds=None, steps=40)))
+    losses = [p.loss for p in progress]
+    assert np.mean(losses[-8:]) < 0.9 * np.mean(losses[:8])
+    assert [name for name, _ in progress[0].parts] == ["classes", "entropy", "dice", "prompted", "balance"]
+    assert progress[0].loss == pytest.approx(sum(part for _, part in progress[0].parts[:3]))
+    labels, _ = segment_slice(model, disc_samples()[0].image)
+    assert labels.shape == (40, 40)
+    assert set(np.unique(labels)) <= {0, 7, 40}
+
+
+@pytest.mark.parametrize("method", ["decoder-only", "ssf"])
+def test_queries_read_the_finer_features_of_mini_from_the_pool(method: str) -> None:
+    """With SSF they are encoded anew, with frozen blocks they come as they are."""
+    model = make_model(load_sam("mini"), method, "queries")
+    config = FineTuneConfig(seconds=None, steps=2, batch_size=1)
+    assert [p.step for p in fine_tune(model, disc_samples(1), config)] == [1, 2]
 
 
 @pytest.mark.parametrize("method", adapters.METHODS)
@@ -87,10 +109,12 @@ def test_a_time_box_ends_the_episode(tiny_sam) -> None:
     assert last.step == 1
 
 
-def test_a_loss_that_is_not_finite_is_raised(tiny_sam) -> None:
-    model = make_model(tiny_sam)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_loss_that_is_not_finite_is_raised(tiny_sam, decoder: str) -> None:
+    model = make_model(tiny_sam, decoder=decoder)
     with torch.no_grad():
-        model.decoder.head.weight.fill_(float("nan"))
+        for parameter in model.decoder.parameters():
+            parameter.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="nan"):
         next(fine_tune(model, disc_samples(), FineTuneConfig(steps=1)))
 

@@ -2,16 +2,23 @@ import numpy as np
 import pytest
 import torch
 
+from napari_samadapt.learning.detail_decoder import embedding_on_detail, slice_grid
+from napari_samadapt.learning.method_texts import DECODER_TEXTS
 from napari_samadapt.learning.promptable_sam import PromptableSam
-from napari_samadapt.learning.semantic import SemanticSam, embedding_on_detail, segment_slice, slice_grid
+from napari_samadapt.learning.semantic import DECODERS, SemanticSam, carry_decoder_over, segment_slice
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize(
     "shape", [(40, 50), (64, 64), (9, 70), (600, 300), (4, 5), (8, 8), (1, 1), (1, 1200)]
 )
-def test_logits_lie_on_the_slice(tiny_sam: PromptableSam, shape: tuple[int, int]) -> None:
-    model = SemanticSam(tiny_sam, (3, 900))
-    assert model(torch.rand(2, 3, *shape)).shape == (2, 3, *shape)
+def test_probabilities_lie_on_the_slice(
+    tiny_sam: PromptableSam, shape: tuple[int, int], decoder: str
+) -> None:
+    model = SemanticSam(tiny_sam, (3, 900), decoder)
+    probabilities = model(torch.rand(2, 3, *shape))
+    assert probabilities.shape == (2, 3, *shape)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(2, *shape))
     labels, confidence = segment_slice(model, np.random.default_rng(0).random(shape))
     assert labels.shape == confidence.shape == shape
     assert labels.dtype == np.uint16
@@ -19,8 +26,9 @@ def test_logits_lie_on_the_slice(tiny_sam: PromptableSam, shape: tuple[int, int]
     assert (confidence >= 1 / 3 - 1e-6).all()
 
 
-def test_a_tiny_slice_can_be_learnt(tiny_sam: PromptableSam) -> None:
-    model = SemanticSam(tiny_sam, (1,)).train()
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_tiny_slice_can_be_learnt(tiny_sam: PromptableSam, decoder: str) -> None:
+    model = SemanticSam(tiny_sam, (1,), decoder).train()
     model(torch.rand(2, 3, 4, 5)).square().mean().backward()
     gradients = [parameter.grad for parameter in model.decoder.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
@@ -41,3 +49,40 @@ def test_the_embedding_meets_the_pixels_it_came_from(shape: tuple[int, int]) -> 
         inside = (wanted >= positions[0]) & (wanted <= positions[-1])
         assert inside.any()
         torch.testing.assert_close(seen[inside], wanted[inside], rtol=1e-4, atol=1e-3)
+
+
+def test_the_registry_and_the_words_name_the_same_decoders() -> None:
+    assert list(DECODERS) == list(DECODER_TEXTS)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@torch.no_grad()
+def test_classes_that_are_added_later_leave_the_others_as_they_were(
+    tiny_sam: PromptableSam, decoder: str
+) -> None:
+    """Ten more classes need more mask queries, too; without what is new the answer is the old one."""
+    torch.manual_seed(0)
+    old = SemanticSam(tiny_sam, (3, 900), decoder)
+    for parameter in old.decoder.parameters():
+        parameter.normal_(std=0.3)
+    new = SemanticSam(tiny_sam, (5, 900, 3, *range(10, 19)), decoder)
+    carry_decoder_over(old, new)
+    before, after = old.decoder.state_dict(), new.decoder.state_dict()
+    rows = [name for name in after if name.startswith(old.decoder.class_rows)]
+    assert len(rows) == 2
+    for name in rows:
+        assert torch.equal(after[name][[0, 3, 2]], before[name][:3]), name
+        if old.decoder.more_rows:
+            assert torch.equal(after[name][-1], before[name][-1])
+    assert all(torch.equal(after[n][: len(t)], t) for n, t in before.items() if n not in rows)
+
+
+@torch.no_grad()
+def test_what_no_query_claims_is_shared_out_evenly(tiny_sam: PromptableSam) -> None:
+    decoder = SemanticSam(tiny_sam, (3, 900), "queries").decoder
+    head = decoder.answer.class_head
+    head.weight.zero_()
+    head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 50.0]))  # every query: "no object"
+    images = torch.rand(1, 3, 20, 30)
+    shares = decoder.probabilities(tiny_sam, images, torch.rand(1, 32, 4, 4), ())
+    torch.testing.assert_close(shares, torch.full((1, 3, 20, 30), 1 / 3))

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from napari_samadapt.imaging.errors import SamAdaptError
 
-from ..method_texts import METHOD_TEXTS
+from ..method_texts import DECODER_TEXTS, METHOD_TEXTS
 from .adapter import Sites
 from .adaptformer import VARIANTS, attach_adapter, attach_adaptformer
 from .cobot import COMMUNICATIONS, LAYERS, PRESETS, check_bottleneck
@@ -100,7 +100,8 @@ class AdapterConfig:
     """The method and its options; an option left at None gets the method's own default.
 
     `blocks` are the encoder blocks that get an adapter, None for all of them; layers outside the blocks take part
-    only then. Raises SamAdaptError for an unknown method, an option that it has not, and a value out of range.
+    only then. `decoder` names the automatic decoder that is trained besides. Raises SamAdaptError for an unknown
+    method or decoder, an option that the method has not, and a value out of range.
     """
 
     method: str = "conv-lora"
@@ -123,10 +124,13 @@ class AdapterConfig:
     reduction: int | None = None
     zero_init: bool | None = None
     neck: bool | None = None
+    decoder: str = "detail"
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise SamAdaptError(f"Unknown method {self.method!r}: use one of {', '.join(METHODS)}.")
+        if self.decoder not in DECODER_TEXTS:
+            raise SamAdaptError(f"Unknown decoder {self.decoder!r}: use one of {', '.join(DECODER_TEXTS)}.")
         defaults = defaults_of(self.method)
         for name in OPTIONS:
             value = getattr(self, name)
@@ -161,7 +165,9 @@ class AdapterConfig:
         return cls(**known)
 
 
-OPTIONS = tuple(field.name for field in fields(AdapterConfig) if field.name not in ("method", "blocks"))
+OPTIONS = tuple(
+    field.name for field in fields(AdapterConfig) if field.name not in ("method", "blocks", "decoder")
+)
 
 
 def _plain(value: Any) -> Any:
