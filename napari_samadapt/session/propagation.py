@@ -32,11 +32,13 @@ Ask = Callable[[int, Prompts], MaskPrediction]
 class Trust:
     """How far a mask is believed: at least this predicted IoU, and at most so many times the last area, or as small.
 
-    Parts of a class of fewer than `smallest` pixels are not followed.
+    Parts of a class of fewer than `smallest` pixels are not followed. The ratio tells most: on a CT of 3 mm slices
+    `mini`'s predicted IoU hardly differs between masks of Dice above 0.8 and below 0.6, and going on at any ratio
+    gave 0.64, at 2 0.66, at 1.5 0.71.
     """
 
     score: float = 0.5
-    area_ratio: float = 2.0
+    area_ratio: float = 1.5
     smallest: int = 10
 
 
@@ -103,8 +105,9 @@ def parts_of(region: Mask, smallest: int) -> list[Mask]:
 def prompts_from(part: Mask) -> Prompts:
     """What to ask for on the next slice: the box of the last mask (H, W), and that mask itself.
 
-    Tried with `mini` on a CT: the mask adds 0.06 Dice to the box alone on the next slice, 0.1 on the fifth. A larger
-    box changes nothing; a click on the deepest point as well takes 0.1 away.
+    Tried with `mini` on a CT of 3 mm slices, Dice on the next slice and on the fifth: box and mask 0.89 and 0.76;
+    box alone 0.87 and 0.73; with a larger box 0.88 and 0.75; with a click on the deepest point as well 0.88 and 0.74;
+    one box for all parts 0.87 and 0.75; the last mask as it is 0.90 and 0.63.
     """
     return Prompts(box=box_of(part), mask_input=part)
 

@@ -31,7 +31,7 @@ BAR = mask("......", ".####.", "......")
         (BAR, 0.9, ""),
         (BAR, 0.49, "predicted IoU is 0.49"),
         (np.zeros_like(BAR), 0.9, "nothing was found"),
-        (mask("......", ".##...", "......"), 0.9, ""),
+        (mask("......", ".###..", "......"), 0.9, ""),
         (mask("......", ".#....", "......"), 0.9, "area changes from 4 to 1"),
         (mask("######", "###...", "......"), 0.9, "area changes from 4 to 9"),
     ],
