@@ -26,6 +26,14 @@ class ModelChoice:
 
 
 @dataclass(frozen=True)
+class MethodChoice:
+    """How SAM is adapted and which automatic decoder is trained, by name."""
+
+    name: str
+    decoder: str
+
+
+@dataclass(frozen=True)
 class AdaptOutputs:
     """The files that `adapt` writes; the adapter and the report only if they are asked for."""
 

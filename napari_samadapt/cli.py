@@ -15,7 +15,9 @@ from napari_samadapt.mistakes import told_mistakes
 from napari_samadapt.options import (
     Choice,
     Curve,
+    Decoder,
     Device,
+    Excluded,
     Ids,
     Image,
     InputSize,
@@ -168,6 +170,7 @@ def adapt(
     ],
     out: Prediction,
     method: Method = "conv-lora",
+    decoder: Decoder = "detail",
     model: Model = "mini",
     seconds: Seconds = None,
     steps: Steps = None,
@@ -180,13 +183,13 @@ def adapt(
 ) -> None:
     """Adapt SAM to a few labelled slices, and predict all slices along their axis."""
     from napari_samadapt import commands
-    from napari_samadapt.arguments import AdaptOutputs, ModelChoice
+    from napari_samadapt.arguments import AdaptOutputs, MethodChoice, ModelChoice
 
     commands.adapt(
         image,
         labels,
         slices_text=slices,
-        method=method,
+        method=MethodChoice(method, decoder),
         model=ModelChoice(model, device, input_size),
         seconds=seconds,
         steps=steps,
@@ -228,12 +231,7 @@ def evaluate(
     prediction: Annotated[Path, typer.Argument(metavar="PRED", help="Label file to judge.")],
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Label file on the same grid.")],
     labels: Ids = None,
-    exclude_slices: Annotated[
-        str | None,
-        typer.Option(
-            "--exclude-slices", metavar="AXIS:I,J,K", help="Slices to leave out, as those of training."
-        ),
-    ] = None,
+    exclude_slices: Excluded = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Compare two label files: Dice, HD95 and ASSD (mm) and volume (ml) of every id, and their means."""
@@ -252,6 +250,7 @@ def simulate(
     labels: Ids = None,
     model: Model = "mini",
     method: Method = "conv-lora",
+    decoder: Decoder = "detail",
     slices_budget: SlicesBudget = None,
     seconds_budget: SecondsBudget = 600,
     target: Target = 0.9,
@@ -275,14 +274,14 @@ def simulate(
     seconds of computing, so this takes about as long as it simulates.
     """
     from napari_samadapt import commands
-    from napari_samadapt.arguments import ModelChoice
+    from napari_samadapt.arguments import MethodChoice, ModelChoice
 
     commands.simulate(
         image,
         reference,
         labels=labels,
         model=ModelChoice(model, device, input_size),
-        method=method,
+        method=MethodChoice(method, decoder),
         choice=choice,
         slices=slices_budget,
         seconds=seconds_budget,

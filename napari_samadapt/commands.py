@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_samadapt.arguments import (
     AdaptOutputs,
+    MethodChoice,
     ModelChoice,
     check_label_target,
     check_target,
@@ -79,7 +80,7 @@ def adapt(
     labels: Path,
     *,
     slices_text: str,
-    method: str,
+    method: MethodChoice,
     model: ModelChoice,
     seconds: float | None,
     steps: int | None,
@@ -99,7 +100,7 @@ def adapt(
     from napari_samadapt.learning.fine_tune import FineTuneConfig
     from napari_samadapt.session.batch import adapt_volume, labelled_slices
 
-    adapter = AdapterConfig(method)
+    adapter = AdapterConfig(method.name, decoder=method.decoder)
     config = FineTuneConfig(_DEFAULT_SECONDS if seconds is None and steps is None else seconds, steps, seed)
     ids, _ = read_labels(labels, volume)
     slices = labelled_slices(ids, keys)
@@ -180,7 +181,7 @@ def simulate(
     *,
     labels: str | None,
     model: ModelChoice,
-    method: str,
+    method: MethodChoice,
     choice: str,
     slices: int | None,
     seconds: float,
@@ -207,7 +208,7 @@ def simulate(
     from napari_samadapt.session.simulation import simulate as run_simulation
 
     plan = SimulationPlan(choice, slices, seconds, target, adapts, seed)
-    adapter, names = AdapterConfig(method), label_names(reference)
+    adapter, names = AdapterConfig(method.name, decoder=method.decoder), label_names(reference)
     sam = load_model(model)
     with progress_bars() as bars:
         done = run_simulation(
@@ -222,7 +223,8 @@ def simulate(
             on_point=lambda point: bars.show("Annotating", min(point.seconds, seconds), seconds),
         )
     if report is not None:
-        settings = {"model": model.name, "method": method if adapts else None, "device": str(sam.device)}
+        learning = {"method": method.name, "decoder": method.decoder} if adapts else {"method": None}
+        settings = {"model": model.name, **learning, "device": str(sam.device)}
         _write_json(report.expanduser(), {"run": settings, **done.as_dict()})
     print_simulation(done)
 

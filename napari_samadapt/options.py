@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_samadapt.learning.method_texts import METHOD_TEXTS
+from napari_samadapt.learning.method_texts import DECODER_TEXTS, METHOD_TEXTS
 
 
 def finite(value: float | None) -> float | None:
@@ -61,6 +61,14 @@ Method = Annotated[
     str,
     typer.Option("--method", metavar="METHOD", help=f"{', '.join(METHOD_TEXTS)}."),
 ]
+Decoder = Annotated[
+    str,
+    typer.Option(
+        "--decoder",
+        metavar="D",
+        help=f"What finds all classes of a slice without prompts: {', '.join(DECODER_TEXTS)}.",
+    ),
+]
 Seconds = Annotated[
     float | None,
     typer.Option(
@@ -85,6 +93,10 @@ Report = Annotated[
 Ids = Annotated[
     str | None,
     typer.Option("--labels", metavar="1,2,3", help="Ids to look at; by default all that there are."),
+]
+Excluded = Annotated[
+    str | None,
+    typer.Option("--exclude-slices", metavar="AXIS:I,J,K", help="Slices to leave out, as those of training."),
 ]
 Seed = Annotated[
     int, typer.Option("--seed", metavar="N", min=0, max=_HIGHEST_SEED, help="Seed of everything random.")

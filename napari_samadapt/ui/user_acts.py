@@ -277,10 +277,10 @@ class UserActs:
         """Train another kind of adapter from now on."""
         from napari_samadapt.learning.adapters import AdapterConfig
 
-        self._session.set_method(AdapterConfig(method=method))
+        self._session.set_method(AdapterConfig(method, decoder=self._session.config.decoder))
 
     def change_settings(self) -> None:
-        """Ask for the numbers of the method, and train that kind of adapter from now on."""
+        """Ask for the numbers of the method and for the decoder, and train that kind of adapter from now on."""
         config = ask_method_settings(self._session.config, self._panels.learning)
         if config is not None:
             self._session.set_method(config)

@@ -84,6 +84,7 @@ ADAPT = "adapt {image} {labels} --slices axial:0,1 --steps 1 --device cpu --out 
         (ADAPT.replace("axial:0,1", "axial:0,9"), "Slice 9"),
         (ADAPT.replace("axial:0,1", "0,1"), "AXIS:I,J,K"),
         (ADAPT + " --method magic", "magic"),
+        (ADAPT + " --decoder magic", "Unknown decoder 'magic': use one of detail, queries"),
         (ADAPT + " --report {folder}/report.txt", "must end in .json"),
         (ADAPT + " --save {folder}/adapter.pth", "must end in .safetensors"),
         ("predict {image} --adapter {missing} --out {out}", "missing.nii.gz"),

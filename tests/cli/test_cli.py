@@ -28,6 +28,7 @@ def test_help_names_every_command(run):
             [
                 "--slices",
                 "--method",
+                "--decoder",
                 "--model",
                 "--seconds",
                 "--steps",
@@ -46,6 +47,7 @@ def test_help_names_every_command(run):
                 "--labels",
                 "--model",
                 "--method",
+                "--decoder",
                 "--slices-budget",
                 "--seconds-budget",
                 "--no-adapt",

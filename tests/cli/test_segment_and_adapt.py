@@ -63,10 +63,13 @@ def test_slices_of_another_axis(run, tmp_path, adapt_words):
     assert load(out).shape == SHAPE
 
 
-def test_a_saved_adapter_predicts_the_same(run, tmp_path, adapt_words, image_path, base_model):
+@pytest.mark.parametrize("decoder", ["detail", "queries"])
+def test_a_saved_adapter_predicts_the_same(run, tmp_path, adapt_words, image_path, base_model, decoder):
     out, adapter, again = tmp_path / "a.nii.gz", tmp_path / "a.safetensors", tmp_path / "again.nii.gz"
-    words = ("--slices", "axial:0,2", "--method", "lora", "--out", out, "--save", adapter)
-    assert run(*adapt_words, *words).code == 0
+    report = tmp_path / "report.json"
+    words = ("--slices", "axial:0,2", "--method", "lora", "--decoder", decoder, "--report", report)
+    assert run(*adapt_words, *words, "--out", out, "--save", adapter).code == 0
+    assert json.loads(report.read_text())["decoder"] == decoder
     outcome = run("predict", image_path, "--adapter", adapter, "--model", base_model, "--out", again)
     assert outcome.code == 0, outcome.err
     np.testing.assert_array_equal(load(again), load(out))

@@ -50,7 +50,7 @@ def test_it_learns_unless_told_otherwise(run, quick, tmp_path):
     assert outcome.code == 0, outcome.err
     values = json.loads(report.read_text())
     assert values["settings"]["adapts"] is True
-    assert values["run"]["method"] == "lora"
+    assert (values["run"]["method"], values["run"]["decoder"]) == ("lora", "detail")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,7 @@ def test_it_learns_unless_told_otherwise(run, quick, tmp_path):
         (["--slices-budget", "0"], "--slices-budget"),
         (["--seconds-budget", "inf"], "--seconds-budget"),
         (["--method", "magic"], "magic"),
+        (["--decoder", "magic"], "Unknown decoder 'magic'"),
         (["--window", "lungs"], "lungs"),
         (["--report", "curve.txt"], "must end in .json"),
         (["--report", "nowhere/curve.json"], "does not exist"),

@@ -272,6 +272,22 @@ def test_another_method_starts_afresh(learned, queue, method):
     assert learned.config.method == method
 
 
+def test_another_decoder_starts_afresh_and_goes_on_with_new_classes(learned, queue):
+    learned.set_method(AdapterConfig("decoder-only", decoder="queries"))
+    assert learned.adapter_version == 0
+    learned.set_policy(replace(learned.policy, steps=1))
+    learned.start_learning()
+    assert queue.run_until(lambda: settled(learned), 30)
+    old = learned._learning.adapter.tensors["decoder.answer.class_head.bias"]
+    added = learned.add_class("aorta")
+    paint(learned, 4, value=added.id)
+    learned.accept(SliceKey(0, 4))
+    learned.start_learning()
+    assert queue.run_until(lambda: settled(learned), 30)
+    new = learned._learning.adapter.tensors["decoder.answer.class_head.bias"]
+    assert np.allclose(new[[0, 1, 3]], old, atol=0.01), "background, the first class and no object"
+
+
 def test_a_new_class_goes_on_from_what_the_others_learned(learned, queue):
     old = learned._learning.adapter.tensors["decoder.head.weight"]
     added = learned.add_class("aorta")

@@ -72,7 +72,7 @@ class FakeSession:
         self.accepted = self.edited = frozenset()
         self.prompts = {}
         self.policy = FakePolicy()
-        self.config = SimpleNamespace(method="conv-lora")
+        self.config = SimpleNamespace(method="conv-lora", decoder="queries")
         self.learning_state = "idle"
         self.adapter_version = 0
         self.can_undo = self.can_redo = None

@@ -215,7 +215,8 @@ def test_learning_from_the_panel(dock):
         signal.emit()
         assert session.called(act)
     panel.method.emit("lora")
-    assert session.called("set_method")[0][0].method == "lora"
+    chosen = session.called("set_method")[0][0]
+    assert (chosen.method, chosen.decoder) == ("lora", "queries"), "another method keeps the decoder"
 
 
 def test_progress_is_drawn_and_said(dock):

@@ -19,7 +19,7 @@ def answering(**values):
 def test_only_what_the_method_has_is_asked_for(qtbot, method, asked):
     config = AdapterConfig(method)
     questions = settings_of(config)
-    assert list(questions) == asked
+    assert list(questions) == [*asked, "decoder"]
     for name, question in questions.items():
         assert create_widget(**question).value == getattr(config, name)
 
@@ -27,6 +27,13 @@ def test_only_what_the_method_has_is_asked_for(qtbot, method, asked):
 def test_the_answer_becomes_a_config():
     chosen = ask_method_settings(AdapterConfig("conv-lora"), request=answering(rank=8, alpha=16.0, experts=4))
     assert chosen == AdapterConfig("conv-lora", rank=8, alpha=16.0, experts=4)
+
+
+def test_the_decoder_is_chosen_in_words(qtbot):
+    question = settings_of(AdapterConfig("decoder-only", decoder="queries"))["decoder"]
+    assert create_widget(**question).native.currentText() == "Mask queries"
+    chosen = ask_method_settings(AdapterConfig("lora"), request=answering(decoder="queries"))
+    assert chosen == AdapterConfig("lora", decoder="queries")
 
 
 @pytest.mark.parametrize("values", [{}, {"rank": 3}])

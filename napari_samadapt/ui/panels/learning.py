@@ -49,7 +49,7 @@ class LearningPanel(QWidget):
         self._method.setMinimumContentsLength(len("Decoder only"))
         self._method.view().setMinimumWidth(self._method.view().sizeHintForColumn(0) + 20)
         self._method.activated.connect(lambda place: self.method.emit(str(self._method.itemData(place))))
-        self._settings = button("…", "Numbers of the method: rank, scale, experts", self.settings.emit)
+        self._settings = button("…", "Numbers of the method, and the decoder", self.settings.emit)
         # The dock lets other buttons shrink.
         self._settings.setStyleSheet("min-width: 20px; max-width: 20px;")
         self._seconds = QComboBox()
@@ -92,7 +92,7 @@ class LearningPanel(QWidget):
         self._stop.setEnabled(busy)
         self._reset.setEnabled(can_reset)
         self._method.setEnabled(not busy)
-        self._settings.setEnabled(not busy and bool(METHOD_TEXTS[self._method.currentData()].numbers))
+        self._settings.setEnabled(not busy)
 
     def set_ready(self, ready: bool) -> None:
         """Enable the controls, or only the status line where there is nothing to learn from yet."""
@@ -101,6 +101,7 @@ class LearningPanel(QWidget):
         if not ready:
             self.set_state("off", can_start=False)
             self._method.setEnabled(False)
+            self._settings.setEnabled(False)
 
     def set_status(self, text: str) -> None:
         """Say what happens now and what to do next."""
