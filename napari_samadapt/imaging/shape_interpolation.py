@@ -29,12 +29,20 @@ def interpolate_shapes(
     best = np.full(between.shape, -np.inf, np.float32)
     steps = np.arange(1, count + 1, dtype=np.float32)[:, None, None]
     for class_id in np.union1d(first[first > 0], last[last > 0]):
-        start, end = _both_depths(first == class_id, last == class_id, spacing)
-        depth = (count + 1 - steps) * start + steps * end  # (count, H, W), times count + 1
-        wins = (depth >= 0) & (depth > best)
-        between[wins] = class_id
-        best[wins] = depth[wins]
+        place = _around((first == class_id) | (last == class_id))
+        start, end = _both_depths(first[place] == class_id, last[place] == class_id, spacing)
+        depth = (count + 1 - steps) * start + steps * end  # (count, h, w), times count + 1
+        labels, so_far = between[:, *place], best[:, *place]  # views
+        wins = (depth >= 0) & (depth > so_far)
+        labels[wins] = class_id
+        so_far[wins] = depth[wins]
     return between
+
+
+def _around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The box of a mask (H, W) and one pixel more: no shape between two of its parts reaches farther."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(max(0, rows[0] - 1), rows[-1] + 2), slice(max(0, columns[0] - 1), columns[-1] + 2)
 
 
 def _both_depths(

@@ -51,7 +51,10 @@ class SimulatedTime:
         self._session.resume()
         self._queue.run_posted()
         while self.busy and self._owed > 0:
-            self._let_learn() if self._learning else self._let_predict()
+            if self._learning:
+                self._let_learn()
+            else:
+                self._let_predict()
         self._passing = False
         self._session.pause()
         if not self.busy:

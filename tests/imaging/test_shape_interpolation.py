@@ -80,6 +80,15 @@ def test_a_structure_that_ends_shrinks_to_its_middle():
     assert widths[0] < 9
 
 
+@settings(deadline=None)
+@given(SLICES, SLICES, SPACINGS)
+def test_a_larger_slice_changes_nothing(first, last, spacing):
+    first, last = np.pad(first, 1), np.pad(last, 1)
+    small = interpolate_shapes(first, last, 2, spacing)
+    large = interpolate_shapes(np.pad(first, 4), np.pad(last, 4), 2, spacing)
+    assert np.array_equal(large, np.pad(small, ((0, 0), (4, 4), (4, 4))))
+
+
 def test_slices_of_two_sizes_are_refused():
     with pytest.raises(SamAdaptError, match="one axis"):
         interpolate_shapes(np.zeros((2, 3), int), np.zeros((3, 2), int), 1)
