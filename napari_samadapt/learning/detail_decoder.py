@@ -1,16 +1,22 @@
 """The default automatic decoder: SAM's embedding and the slice itself.
 
 SAM's embedding alone is too coarse for fine structures, so it meets a detail path: three shallow convolution stages
-on the slice itself at strides 1, 2 and 4, joined U-Net-wise with the embedding at stride 8.
+on the slice itself at strides 1, 2 and 4, joined U-Net-wise with the embedding at stride 8. Its features are pretrained
+on generated few-shot tasks (training/train_detail.py), so that heads in closed form already say a lot (`settle`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from .automatic import AutomaticDecoder
+from .closed_form import balanced_pixels, features_at, ridge_heads
 from .losses import cross_entropy_and_dice
 from .predict import resize
 from .promptable_sam import Fine, PromptableSam, scaled_size
@@ -39,7 +45,7 @@ class DetailDecoder(AutomaticDecoder):
 
     rate = 5e-3
     reads_fine = False
-    class_rows = "head."
+    class_rows = "heads."
 
     def __init__(self, sam: PromptableSam, classes: int) -> None:
         super().__init__()
@@ -55,18 +61,41 @@ class DetailDecoder(AutomaticDecoder):
         self.up4 = nn.Sequential(_conv(JOINT + four, four), _conv(four, four))
         self.up2 = nn.Sequential(_conv(four + two, two), _conv(two, two))
         self.up1 = nn.Sequential(_conv(two + one, one), _conv(one, one))
-        self.head = nn.Conv2d(one, classes + 1, 1)
+        self.heads = nn.ModuleList(nn.Conv2d(c, classes + 1, 1, bias=c == one) for c in CHANNELS)
+        for parameter in self.heads.parameters():
+            nn.init.zeros_(parameter)
+        self._load_features(sam)
+
+    @torch.no_grad()
+    def _load_features(self, sam: PromptableSam) -> None:
+        """Take the pretrained features over; encoders that they were not trained with start without a say."""
+        tensors = dict(pretrained_features())
+        if sam.model_type != "mini":
+            tensors = {
+                name: tensor for name, tensor in tensors.items() if not name.startswith("embedding.0.")
+            }
+            tensors["embedding.1.weight"] = torch.zeros(JOINT)
+        self.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
 
     def forward(self, detail: Tensor, embedding: Tensor) -> Tensor:
         """Detail pixels (B, 3, h, w) and the embedding on the stride-8 grid (B, C, h/8, w/8) to (B, K + 1, h, w)."""
+        return self.combine(self.features(detail, embedding))
+
+    def features(self, detail: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the heads see: features (B, CHANNELS[i], ...) at strides 1, 2 and 4."""
         d1 = self.stage1(detail)
         d2 = self.stage2(d1)
         d4 = self.stage4(d2)
         x = self.joint(torch.cat([self.stage8(d4), self.embedding(embedding)], 1))
-        x = self.up4(torch.cat([_double(x), d4], 1))
-        x = self.up2(torch.cat([_double(x), d2], 1))
-        x = self.up1(torch.cat([_double(x), d1], 1))
-        logits: Tensor = self.head(x)
+        x4 = self.up4(torch.cat([_enlarge(x, 2), d4], 1))
+        x2 = self.up2(torch.cat([_enlarge(x4, 2), d2], 1))
+        x1 = self.up1(torch.cat([_enlarge(x2, 2), d1], 1))
+        return x1, x2, x4
+
+    def combine(self, maps: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """The heads' logits (B, K + 1, h, w): those at strides 2 and 4 are enlarged and added."""
+        one, two, four = (head(x) for head, x in zip(self.heads, maps, strict=True))
+        logits: Tensor = one + _enlarge(two, 2) + _enlarge(four, 4)
         return logits
 
     def probabilities(self, sam: PromptableSam, images: Tensor, features: Tensor, fine: Fine) -> Tensor:
@@ -82,21 +111,53 @@ class DetailDecoder(AutomaticDecoder):
         entropy, dice = cross_entropy_and_dice(logits, batch.targets, balance)
         return {"entropy": entropy, "dice": dice}
 
+    @torch.no_grad()
+    def settle(
+        self, sam: PromptableSam, batch: SampleTensors, features: Tensor, fine: Fine, rng: torch.Generator
+    ) -> None:
+        """Heads that know nothing yet are fitted to the slices in closed form."""
+        if any(bool(head.weight.any()) for head in self.heads):  # type: ignore[operator]  # heads are convolutions
+            return
+        grid = slice_grid((int(batch.images.shape[2]), int(batch.images.shape[3])), sam.input_size)
+        maps = self.slice_features(batch.images, features, sam.input_size)
+        targets = targets_on_detail(batch.targets, grid)
+        points = balanced_pixels(targets, rng)
+        classes = len(self.heads[0].weight)  # type: ignore[arg-type]
+        answers = F.one_hot(targets.flatten(1).gather(1, points), classes).float()
+        weights, bias = ridge_heads(features_at(maps, points).flatten(0, 1), answers.flatten(0, 1))
+        first = 0
+        for head, channels in zip(self.heads, CHANNELS, strict=True):
+            head.weight.copy_(weights[first : first + channels].T[:, :, None, None])  # type: ignore[operator]
+            first += channels
+        self.heads[0].bias.copy_(bias)  # type: ignore[operator]
+
+    def slice_features(
+        self, images: Tensor, features: Tensor, input_size: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`features` of images (B, 3, H, W) in [0, 1] with their embeddings (B, C, h, w), on the padded detail grid."""
+        grid = slice_grid((int(images.shape[2]), int(images.shape[3])), input_size)
+        detail = images if grid.detail == grid.original else resize(images, grid.detail)
+        detail = F.pad((detail - 0.5) * 4, grid.padding, mode="replicate")
+        return self.features(detail, embedding_on_detail(features, grid, input_size))
+
     def logits(self, images: Tensor, features: Tensor, input_size: int) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] and embeddings (B, C, h, w) of the padded square to (B, K + 1, H, W)."""
         grid = slice_grid((int(images.shape[2]), int(images.shape[3])), input_size)
-        detail = images if grid.detail == grid.original else resize(images, grid.detail)
-        pad = (0, grid.padded[1] - grid.detail[1], 0, grid.padded[0] - grid.detail[0])
-        detail = F.pad((detail - 0.5) * 4, pad, mode="replicate")
-        logits: Tensor = self(detail, embedding_on_detail(features, grid, input_size))
+        logits = self.combine(self.slice_features(images, features, input_size))
         logits = logits[..., : grid.detail[0], : grid.detail[1]]
         if grid.detail == grid.original:
             return logits
         return F.interpolate(logits, size=grid.original, mode="bilinear", align_corners=False)
 
 
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+@lru_cache(maxsize=1)
+def pretrained_features() -> Mapping[str, Tensor]:
+    """The bundled weights of everything but the heads, float16."""
+    return load((resources.files("napari_samadapt.resources") / "detail_path.safetensors").read_bytes())
+
+
+def _enlarge(x: Tensor, times: int) -> Tensor:
+    return F.interpolate(x, scale_factor=times, mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -108,6 +169,11 @@ class SliceGrid:
     padded: tuple[int, int]
     input: tuple[int, int]
 
+    @property
+    def padding(self) -> tuple[int, int, int, int]:
+        """What `F.pad` adds to the detail."""
+        return 0, self.padded[1] - self.detail[1], 0, self.padded[0] - self.detail[0]
+
 
 def slice_grid(original: tuple[int, int], input_size: int) -> SliceGrid:
     """The sizes for slices of `original` (H, W)."""
@@ -115,6 +181,12 @@ def slice_grid(original: tuple[int, int], input_size: int) -> SliceGrid:
     detail = original if max(original) <= largest else scaled_size(original, largest)
     padded = tuple(max(SMALLEST_DETAIL, -(-side // DETAIL_STRIDE) * DETAIL_STRIDE) for side in detail)
     return SliceGrid(original, detail, (padded[0], padded[1]), scaled_size(original, input_size))
+
+
+def targets_on_detail(targets: Tensor, grid: SliceGrid) -> Tensor:
+    """Targets (B, H, W) on the padded detail grid, by the nearest pixel."""
+    resized = F.interpolate(targets[:, None].float(), size=grid.detail, mode="nearest-exact")
+    return F.pad(resized, grid.padding, mode="replicate")[:, 0].long()
 
 
 def embedding_on_detail(features: Tensor, grid: SliceGrid, input_size: int) -> Tensor:

@@ -26,6 +26,9 @@ from .semantic import SemanticSam
 BALANCE_WEIGHT = 2.0
 """The load-balance term's weight in multi-class training (Conv-LoRA, section 4)."""
 
+SETTLE_SLICES = 12
+"""The closed-form start looks at no more slices than these."""
+
 Parts = tuple[tuple[str, float], ...]
 
 
@@ -88,8 +91,10 @@ def fine_tune(
     data = stack_samples(samples, model.class_ids, model.sam.device)
     pool = SlicePool(model, config.pool_size)
     rng = torch.Generator().manual_seed(config.seed)
+    started = time.perf_counter()
+    settle(model, data, rng)
     optimizer = _optimizer(model, config)
-    step, seconds, fraction = 0, 0.0, 0.0
+    step, seconds, fraction = 0, time.perf_counter() - started, 0.0
     dice: float | None = None
     while fraction < 1.0:
         started = time.perf_counter()
@@ -111,6 +116,15 @@ def fine_tune(
             dice = held_out_dice(model, held_out)
             data = stack_samples([*samples, *held_out], model.class_ids, model.sam.device)
         yield TrainProgress(step, seconds, fraction, loss, parts, dice)
+
+
+@torch.no_grad()
+def settle(model: SemanticSam, data: SampleTensors, rng: torch.Generator) -> None:
+    """Let an automatic decoder that knows nothing yet learn from some of the slices in closed form."""
+    batch = data.draw(SETTLE_SLICES, rng)
+    with autocast(model.sam.device):
+        features, fine = model.embed(batch.images)
+    model.decoder.settle(model.sam, batch, features.float(), fine, rng)
 
 
 @dataclass(eq=False)

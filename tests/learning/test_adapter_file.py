@@ -81,7 +81,7 @@ def test_tensors_that_do_not_fit_the_card_are_refused_and_nothing_changes(tiny_s
     saved(tiny_sam, path, "lora")
     adapters.remove(tiny_sam)
     tensors, card = read_adapter(path)
-    tensors.pop("decoder.head.bias")
+    tensors.pop("decoder.heads.0.bias")
     save_adapter(path, AdapterState(1, card.config, (77, 2, 100), tensors), card)
     with pytest.raises(SamAdaptError, match="does not fit"):
         load_adapter(path, tiny_sam)

@@ -289,7 +289,7 @@ def test_another_decoder_starts_afresh_and_goes_on_with_new_classes(learned, que
 
 
 def test_a_new_class_goes_on_from_what_the_others_learned(learned, queue):
-    old = learned._learning.adapter.tensors["decoder.head.weight"]
+    old = learned._learning.adapter.tensors["decoder.heads.0.weight"]
     added = learned.add_class("aorta")
     learned.set_policy(replace(learned.policy, steps=1))
     paint(learned, 4, value=added.id)
@@ -298,7 +298,7 @@ def test_a_new_class_goes_on_from_what_the_others_learned(learned, queue):
     assert queue.run_until(lambda: settled(learned), 30)
     adapter = learned._learning.adapter
     assert adapter.class_ids == (1, added.id)
-    new = adapter.tensors["decoder.head.weight"]
+    new = adapter.tensors["decoder.heads.0.weight"]
     assert np.allclose(new[:2], old, atol=0.05), "one short step away from where it was"
 
 
