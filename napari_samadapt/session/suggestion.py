@@ -16,8 +16,6 @@ from napari_samadapt.imaging.volume import SliceKey, Volume, slice_count, take_s
 
 BORDER = 2
 """Pixels around the predicted structures in which they may really end."""
-REACH = 4
-"""So many slices from the nearest annotated one, a slice is half as new as one without any."""
 EMPTY_RANK = 0.1
 """What a slice counts where nothing is predicted, nor beside it: a structure may still be missed there."""
 _COARSE = 64
@@ -103,7 +101,7 @@ def next_index(
 
 
 def _newness(count: int, annotated: Collection[int]) -> NDArray[np.float64]:
-    """From 0 on an annotated slice to nearly 1 far from all; the ends of the axis, where structures are cut, less.
+    """Slices to the nearest annotated one; the ends of the axis, where structures are cut, count less.
 
     Left to itself it takes the middle of the axis first, then the middles of what is left.
     """
@@ -111,4 +109,4 @@ def _newness(count: int, annotated: Collection[int]) -> NDArray[np.float64]:
     gaps = 2 * np.minimum(index, count - 1 - index) + 1
     if annotated:
         gaps = np.minimum(gaps, np.abs(np.subtract.outer(index, sorted(annotated))).min(1))
-    return np.asarray(gaps / (gaps + REACH))
+    return gaps.astype(np.float64)

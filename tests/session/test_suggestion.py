@@ -68,7 +68,7 @@ def test_without_evidence_the_middle_then_the_farthest(annotated, expected):
         ([UNSURE, SURE, SURE, SURE, SURE], [2], 0),
         ([SURE, UNSURE, SURE, UNSURE, SURE], [0], 3),
         ([SURE, SURE, Evidence(0.1, 0.8, empty=False), SURE, SURE], [0], 2),
-        ([NO_EVIDENCE, NO_EVIDENCE, NO_EVIDENCE, SURE, SURE], [4], 3),
+        ([NO_EVIDENCE, NO_EVIDENCE, NO_EVIDENCE, SURE, SURE], [], 3),
         ([UNSURE, NO_EVIDENCE, UNSURE, SURE, SURE], [0, 2], 1),
     ],
     ids=["unsure", "unsure at the end", "far from the annotated", "unsteady", "not the empty ones", "a gap"],
