@@ -176,7 +176,7 @@ def test_cobots_own_parameters_learn_at_their_rate() -> None:
     [
         (("--row", "conv-lora/none"), "no row"),
         (("--row", "conv-lora/kvasir", "--set", "rank"), "NAME=VALUE"),
-        (("--row", "conv-lora/kvasir", "--set", "rank=0"), "rank 0"),
+        (("--row", "conv-lora/kvasir", "--set", "rank=0"), "rank cannot be 0"),
         (("--row", "conv-lora/kvasir", "--method", "other"), "Unknown method"),
         (("--row", "conv-lora/few-shot-9"), "fewer than 9"),
         (("--row", "conv-lora/trans10k", "--loss", "dice-ce"), "many classes"),
