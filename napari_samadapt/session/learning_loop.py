@@ -18,6 +18,7 @@ from napari_samadapt.learning.samples import TrainingSample
 from .gate import Gate, Ticket
 from .messages import Episode, EpisodeOutcome, LearningPolicy, Origin, Post
 from .predictor import Predictor, in_plain_words
+from .promotion import split
 from .trainer import Trainer
 
 NOTHING_TO_LEARN = (
@@ -188,13 +189,21 @@ class LearningLoop:
         self.state_changed.emit(self.state)
 
     def _make_episode(self) -> Episode:
-        """All accepted slices; one that was never learned from is held out for the first part, if there are enough."""
+        """All accepted slices, but for those that an update is judged by where another adapter is in use.
+
+        The first episode holds one slice out for its first part, if there are enough.
+        """
         samples = self._all_samples()
-        enough = len(samples) >= self.policy.hold_out_from
-        unseen = [sample for sample in samples if sample.key in self._new] if enough else []
-        held_out = tuple(unseen[len(unseen) // 2 :][:1])
-        training = tuple(sample for sample in samples if sample not in held_out)
-        return Episode(training, held_out, self._class_ids(), self.config, self.policy, self._source.view())
+        new = tuple(sample for sample in samples if sample.key in self._new)
+        held_out: tuple[TrainingSample, ...] = ()
+        if self.adapter is not None:
+            parts = split(samples, new, self._highest_version)
+            training, judges = parts.training, parts.judges
+        else:
+            held_out = new[len(new) // 2 :][:1] if len(samples) >= self.policy.hold_out_from else ()
+            training, judges = tuple(sample for sample in samples if sample not in held_out), ()
+        view = self._source.view()
+        return Episode(training, held_out, judges, new, self._class_ids(), self.config, self.policy, view)
 
     def _all_samples(self) -> tuple[TrainingSample, ...]:
         """One of every accepted slice, in their order."""

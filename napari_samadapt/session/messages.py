@@ -154,10 +154,16 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Episode:
-    """What one episode of learning is made from."""
+    """What one episode of learning is made from.
+
+    `held_out` are measured on part of the way and then learned from too. By the `judges` the result is compared with
+    the adapter in use; `new` are the slices that were accepted since the last episode.
+    """
 
     samples: tuple[TrainingSample, ...]
     held_out: tuple[TrainingSample, ...]
+    judges: tuple[TrainingSample, ...]
+    new: tuple[TrainingSample, ...]
     class_ids: tuple[int, ...]
     config: AdapterConfig
     policy: LearningPolicy
@@ -166,7 +172,10 @@ class Episode:
 
 @dataclass(frozen=True, eq=False)
 class EpisodeOutcome:
-    """What an episode learned, or None with the reason in plain words ("" where it was dropped on purpose)."""
+    """What an episode learned, or None with the reason in plain words ("" where it was dropped on purpose).
+
+    An update that its judges object to counts as nothing learned.
+    """
 
     tensors: Mapping[str, Tensor] | None
     failure: str = ""

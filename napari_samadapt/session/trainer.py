@@ -9,19 +9,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 
 from napari_samadapt.learning import adapters
-from napari_samadapt.learning.fine_tune import FineTuneConfig, TrainProgress, fine_tune
+from napari_samadapt.learning.fine_tune import FineTuneConfig, TrainProgress, fine_tune, held_out_dice
 from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.learning.semantic import SemanticSam
 
 from .gate import Gate, Ticket
 from .messages import Episode, EpisodeOutcome, Post
 from .predictor import in_plain_words
+from .promotion import objection
 
 PROGRESS_SECONDS = 0.1
 REJECTED = "The update was rejected because its numbers became invalid. Your masks and the model in use are unchanged."
@@ -103,9 +104,16 @@ def run_episode(
     try:
         with spared_cores(episode.policy.spare_cores):
             model = twin.result()
+            before = held_out_dice(model, episode.judges) if episode.judges else None
             last = _run_steps(loop, model, episode, may_step, report)
-        if last is None:
-            return EpisodeOutcome(None)
+            if last is None:
+                return EpisodeOutcome(None)
+            dice = last.held_out_dice
+            if before is not None:
+                dice = held_out_dice(model, episode.judges)
+                report(replace(last, held_out_dice=dice))
+                if reason := objection(before, dice, episode.judges, episode.new):
+                    return EpisodeOutcome(None, reason)
         tensors = adapters.state(model)
     except CancelledError:
         return EpisodeOutcome(None)
@@ -115,7 +123,7 @@ def run_episode(
         return EpisodeOutcome(None, in_plain_words("Learning stopped", error))
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         return EpisodeOutcome(None, REJECTED)
-    return EpisodeOutcome(tensors, held_out_dice=last.held_out_dice)
+    return EpisodeOutcome(tensors, held_out_dice=dice)
 
 
 def _run_steps(

@@ -20,9 +20,13 @@ from napari_samadapt.session.trainer import REJECTED, Trainer, run_episode, spar
 ORIGIN = Origin(Window(0.0, 1.0), 0)
 
 
-def an_episode(steps: int = 3) -> Episode:
-    sample = TrainingSample(SliceKey(0, 0), np.zeros((4, 4), np.float32), np.zeros((4, 4), np.int64))
-    return Episode((sample,), (), (1,), AdapterConfig(), LearningPolicy(seconds=None, steps=steps), ORIGIN)
+def a_sample(index: int = 0) -> TrainingSample:
+    return TrainingSample(SliceKey(0, index), np.zeros((4, 4), np.float32), np.zeros((4, 4), np.int64))
+
+
+def an_episode(steps: int = 3, judges: tuple[TrainingSample, ...] = ()) -> Episode:
+    policy = LearningPolicy(seconds=None, steps=steps)
+    return Episode((a_sample(),), (), judges, (a_sample(),), (1,), AdapterConfig(), policy, ORIGIN)
 
 
 def a_twin() -> Future:
@@ -77,6 +81,22 @@ def test_what_goes_wrong_is_told_in_a_sentence(error, message):
     outcome = run_episode(an_episode(), a_twin(), lambda: True, lambda _: None, raising(error))
     assert outcome.tensors is None
     assert outcome.failure.startswith(message)
+
+
+@pytest.mark.parametrize(("after", "served"), [(0.9, True), (0.8, True), (0.79, True), (0.7, False)])
+def test_an_update_that_its_judges_object_to_is_kept_back(monkeypatch, after, served):
+    """The judges are never learned from; what they say is reported with the last step."""
+    answers = iter([0.8, after])
+    monkeypatch.setattr("napari_samadapt.session.trainer.held_out_dice", lambda model, judges: next(answers))
+    told = []
+    episode = an_episode(judges=(a_sample(4), a_sample(8)))
+    outcome = run_episode(episode, a_twin(), lambda: True, told.append, counting)
+    assert (outcome.tensors is not None) == served
+    assert told[-1].held_out_dice == after
+    if served:
+        assert outcome.held_out_dice == after
+    else:
+        assert "slices 4, 8 Dice fell from 0.80 to 0.70" in outcome.failure
 
 
 def test_weights_that_are_not_numbers_are_rejected():
