@@ -64,15 +64,15 @@ def _region(label_map: NDArray[np.int64], label: int, rng: np.random.Generator) 
 
 
 def jittered_boxes(masks: Tensor, rng: torch.Generator) -> Tensor:
-    """Boxes (P, 4) XYXY around masks (P, S, S), pixel centres whole: a third of them tight, else each side off by
-    up to a twelfth of the box and a pixel."""
+    """Boxes (P, 4) XYXY around masks (P, S, S), pixel centres whole: half of them tight, else each side off by up to a
+    fourteenth of the box and half a pixel."""
     index = torch.arange(masks.shape[-1], dtype=torch.float32, device=masks.device)
     (top, bottom), (left, right) = _ends(masks.any(2), index), _ends(masks.any(1), index)
     box = torch.stack([left - 0.5, top - 0.5, right + 0.5, bottom + 0.5], 1)
     side = torch.stack([right - left, bottom - top] * 2, 1)
-    amount = torch.rand(len(box), 1, generator=rng).sub(1 / 3).clamp(min=0) * 1.5
+    amount = (torch.rand(len(box), 1, generator=rng) * 2 - 1).clamp(min=0)
     shift = (torch.rand(box.shape, generator=rng) * 2 - 1) * amount
-    return (box + shift.to(box) * (1 + side / 12)).clamp(-0.5, masks.shape[-1] - 0.5)
+    return (box + shift.to(box) * (0.5 + side / 14)).clamp(-0.5, masks.shape[-1] - 0.5)
 
 
 def _ends(occupied: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

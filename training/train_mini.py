@@ -276,7 +276,7 @@ class Training:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        keep = min(0.999, self.step / (self.step + 20))
+        keep = min(0.998, self.step / (self.step + 20))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.sam.parameters()), 1 - keep)
         return figures

@@ -59,6 +59,19 @@ class Prompts:
         """True where there is no point, no box and no mask."""
         return not len(self.point_coords) and self.box is None and self.mask_input is None
 
+    def extends(self, other: "Prompts") -> bool:
+        """True where these are the points and the box of `other`, and further points."""
+        known = len(other.point_coords)
+        same_box = self.box is other.box or (
+            self.box is not None and other.box is not None and np.array_equal(self.box, other.box)
+        )
+        return bool(
+            same_box
+            and len(self.point_coords) > known
+            and np.array_equal(self.point_coords[:known], other.point_coords)
+            and np.array_equal(self.point_labels[:known], other.point_labels)
+        )
+
     def check_inside(self, shape_hw: tuple[int, int]) -> None:
         """Raise SamAdaptError naming the first prompt that is not on an image of shape (H, W)."""
         height, width = shape_hw

@@ -183,7 +183,16 @@ class Labelling(ABC):
         self.prompts_changed.emit(key)
         self._generation += 1
         self._asked[key] = self._generation
-        self._ask(PredictRequest(key, self._window, prompts, active.id, self._generation))
+        previous = self._mask_to_correct(key, prompts, active.id)
+        self._ask(PredictRequest(key, self._window, prompts, active.id, self._generation, previous))
+
+    def _mask_to_correct(self, key: SliceKey, prompts: Prompts, class_id: int) -> NDArray[np.bool_] | None:
+        """The open draft's mask, where these prompts add points to those that it came from."""
+        mark = self._book.marks.get(key)
+        draft = mark.draft if mark else None
+        if draft is None or draft.class_id != class_id or not prompts.extends(draft.prompts):
+            return None
+        return draft.mask if draft.mask.any() else None
 
     def clear_prompts(self, key: SliceKey) -> None:
         """Take the draft of a slice and its prompts back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,10 @@ class LiveModel:
 
     def mask(self, request: PredictRequest) -> MaskPrediction:
         """The mask that the prompts ask for."""
-        return decode_mask(self._sam, self.embed(request.key, request.window), request.prompts)
+        prompts = request.prompts
+        if prompts.mask_input is None and request.previous is not None:
+            prompts = replace(prompts, mask_input=request.previous)
+        return decode_mask(self._sam, self.embed(request.key, request.window), prompts)
 
     def segment(self, key: SliceKey, window: Window, *, near: bool) -> tuple[NDArray[np.uint16], float]:
         """Class ids (H, W) of the whole slice, without a prompt, and the doubt of them in [0, 1].

@@ -87,13 +87,17 @@ class Draft:
 
 @dataclass(frozen=True, eq=False)
 class PredictRequest:
-    """Asks for the mask of one class on one slice; `generation` grows with every request of that slice."""
+    """Asks for the mask of one class on one slice; `generation` grows with every request of that slice.
+
+    `previous` (H, W) bool: the mask that the prompts correct, where there is one.
+    """
 
     key: SliceKey
     window: Window
     prompts: Prompts
     class_id: int
     generation: int
+    previous: NDArray[np.bool_] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

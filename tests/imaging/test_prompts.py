@@ -120,3 +120,27 @@ def test_a_jittered_box_is_a_valid_prompt_near_the_mask(mask, jitter, seed):
     box = box_of(mask, jitter, np.random.default_rng(seed))
     Prompts(box=box).check_inside(mask.shape)
     assert (np.abs(box - box_of(mask)) <= max(jitter, 0) + 1e-5).all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "extends"),
+    [
+        (([(3, 4)], None), ([(3, 4), (5, 6)], None), True),
+        (([], (1, 1, 9, 9)), ([(5, 6)], (1, 1, 9, 9)), True),
+        (([(3, 4)], None), ([(3, 4)], None), False),
+        (([(3, 4)], None), ([(5, 6), (3, 4)], None), False),
+        (([(3, 4)], None), ([(3, 4), (5, 6)], (1, 1, 9, 9)), False),
+        (([(3, 4)], (1, 1, 9, 9)), ([(3, 4), (5, 6)], (1, 1, 9, 8)), False),
+        (([(3, 4), (5, 6)], None), ([(3, 4)], None), False),
+    ],
+)
+def test_prompts_that_go_on_from_others(old, new, extends: bool) -> None:
+    def prompts(points, box) -> Prompts:
+        return Prompts(point_coords=points, point_labels=[1] * len(points), box=box)
+
+    assert prompts(*new).extends(prompts(*old)) == extends
+
+
+def test_a_point_of_another_sign_does_not_go_on() -> None:
+    old = Prompts(point_coords=[(3, 4)], point_labels=[0])
+    assert not Prompts(point_coords=[(3, 4), (5, 6)], point_labels=[1, 1]).extends(old)

@@ -15,10 +15,12 @@ from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.session import live_model
 from napari_samadapt.session import trainer as trainer_module
-from napari_samadapt.session.messages import LearningPolicy
+from napari_samadapt.session.messages import LearningPolicy, PredictResponse
 
 KEY = SliceKey(0, 2)
 BOX = Prompts(box=np.array([4, 5, 14, 16], np.float32))
+INSIDE = np.zeros((24, 20), bool)
+INSIDE[6:16, 5:14] = True
 
 
 def paint(session, index: int, value: int = 1) -> None:
@@ -65,6 +67,22 @@ def test_a_prompt_gives_a_draft_of_the_active_class(make_session, queue):
     assert changed == [(KEY,)]
     assert session.prompts[KEY] is BOX
     assert session.can_undo == "mask on slice 2"
+
+
+def test_a_further_click_corrects_the_draft_and_a_new_start_does_not(make_session, queue, monkeypatch):
+    session = make_session()
+    asked = []
+    monkeypatch.setattr(session._predictor, "ask", asked.append)
+    session.set_prompts(KEY, BOX)
+    session._on_answered(PredictResponse(asked[0], mask=INSIDE, score=0.9))
+    click = {"point_coords": [(6, 8)], "point_labels": [1]}
+    session.set_prompts(KEY, replace(BOX, **click))
+    assert np.array_equal(asked[1].previous, INSIDE)
+    assert session.prompts[KEY].mask_input is None, "the user gave no mask"
+    session.set_prompts(KEY, Prompts(**click))
+    session.select_class(2)
+    session.set_prompts(KEY, replace(BOX, **click))
+    assert [request.previous is None for request in asked] == [True, False, True, True]
 
 
 def test_undo_goes_back_through_the_prompts_too(make_session, queue):
