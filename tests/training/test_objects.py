@@ -66,7 +66,7 @@ def test_prompts_grow_from_round_to_round() -> None:
     sam = build_mini(64)
     masks = squares((10, 10, 20), (20, 30, 16), (5, 5, 30), (30, 8, 20))
     prompts = PromptRounds(masks, 0, torch.Generator().manual_seed(0))
-    assert prompts.ambiguous.tolist() == [False, False, True, True]
+    assert prompts.ambiguous.tolist() == [False, False, False, True]
     sparse, dense = prompts.embed(sam.prompt_encoder)
     assert sparse.shape == (4, 2, 128)
     assert dense.shape == (4, 128, 8, 8)
