@@ -174,9 +174,15 @@ def test_a_second_adapter_is_refused(tiny_sam) -> None:
         ("loras", {}, "Unknown method 'loras': use one of conv-lora, lora, lora-qv"),
         ("bitfit", {"rank": 3}, "bitfit has no option rank: it has none"),
         ("vpt", {"rank": 3}, "vpt has no option rank: it has tokens"),
-        ("lora", {"rank": 0}, "rank cannot be 0: use whole numbers of 1 or more"),
+        ("lora", {"rank": 0}, "rank cannot be 0: use a whole number of 1 or more"),
         ("lora", {"alpha": 0.0}, "alpha cannot be 0.0: use a number above 0"),
         ("conv-lora", {"scales": (0, 1)}, "scales cannot be"),
+        ("conv-lora", {"scales": 4}, "scales cannot be 4: use whole numbers of 1 or more, as in 1,2,4"),
+        ("conv-lora", {"rank": (3,)}, "rank cannot be"),
+        ("lora", {"rank": True}, "rank cannot be True"),
+        ("lora", {"alpha": float("inf")}, "alpha cannot be inf"),
+        ("lora", {"blocks": (1, 1)}, "blocks cannot be .1, 1.: use whole numbers, each once"),
+        ("lora", {"blocks": "0,1"}, "blocks cannot be '0,1'"),
         (
             "cobot-lora",
             {"preset": "none"},
@@ -219,6 +225,47 @@ def test_a_config_goes_through_a_card(method: str) -> None:
     values = config.as_dict()
     assert None not in values.values()
     assert AdapterConfig.from_dict(values | {"blocks": [0, 2]}) == config
+
+
+WORDS = {
+    "rank": "8", "alpha": "2.5", "experts": "4", "top_k": "2", "scales": "1, 2", "gated": "false",
+    "paper_literal": "true", "interpolation": "bilinear", "targets": "q,proj", "preset": "unit", "layer": "none",
+    "relation": "random", "width": "8", "variant": "original", "tokens": "7", "reduction": "4", "zero_init": "True",
+    "neck": "true",
+}  # fmt: skip
+MEANT = {
+    "rank": 8, "alpha": 2.5, "experts": 4, "top_k": 2, "scales": (1, 2), "gated": False, "paper_literal": True,
+    "zero_init": True, "width": 8, "tokens": 7, "reduction": 4, "neck": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_option_can_be_typed(tiny_sam, method: str) -> None:
+    assert list(WORDS) == list(OPTIONS)
+    names = list(defaults_of(method))
+    typed = AdapterConfig.from_words(method, [f"{name}={WORDS[name]}" for name in names] + ["blocks=2,0"])
+    meant = {name: MEANT.get(name, WORDS[name]) for name in names}
+    assert typed == AdapterConfig(method, blocks=(0, 2), **meant)
+    assert AdapterConfig.from_dict(json.loads(json.dumps(typed.as_dict()))) == typed
+    adapters.insert(tiny_sam, typed)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("rank", "'rank' sets nothing: write NAME=VALUE"),
+        ("rank=many", "rank cannot be 'many'"),
+        ("rank=2.5", "rank cannot be '2.5'"),
+        ("gated=maybe", "gated cannot be 'maybe': use True or False"),
+        ("scales=1,x", "scales cannot be '1,x'"),
+        ("blocks=all", "blocks cannot be 'all'"),
+        ("method=lora", "conv-lora has no option method: it has rank, alpha"),
+        ("tokens=3", "conv-lora has no option tokens"),
+    ],
+)
+def test_what_is_typed_wrongly_is_said(setting: str, message: str) -> None:
+    with pytest.raises(SamAdaptError, match=message):
+        AdapterConfig.from_words("conv-lora", [setting])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """`AdapterConfig`: a method by name, its options, and where they attach."""
 
 import inspect
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
@@ -99,9 +100,9 @@ def defaults_of(method: str) -> dict[str, Any]:
 class AdapterConfig:
     """The method and its options; an option left at None gets the method's own default.
 
-    `blocks` are the encoder blocks that get an adapter, None for all of them; layers outside the blocks take part
-    only then. `decoder` names the automatic decoder that is trained besides. Raises SamAdaptError for an unknown
-    method or decoder, an option that the method has not, and a value out of range.
+    `blocks` are the encoder blocks that get an adapter, ascending, None for all of them; layers outside the blocks
+    take part only then. `decoder` names the automatic decoder that is trained besides. Raises SamAdaptError for an
+    unknown method or decoder, an option that the method has not, and a value out of range.
     """
 
     method: str = "conv-lora"
@@ -141,6 +142,8 @@ class AdapterConfig:
                 raise SamAdaptError(f"{self.method} has no option {name}: {has}.")
             else:
                 _check(name, value, defaults[name])
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", _ascending(self.blocks))
         if self.layer == "hypercomplex":
             check_bottleneck(self.rank or self.width or 0)
 
@@ -152,6 +155,24 @@ class AdapterConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a card; `from_dict` gives it back."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_words(cls, method: str, settings: Sequence[str], decoder: str = "detail") -> "AdapterConfig":
+        """The config of a method with options typed as NAME=VALUE, several numbers separated by commas.
+
+        Raises SamAdaptError as the constructor does, and for another spelling.
+        """
+        cls(method, decoder=decoder)  # an unknown method is told before its options
+        values = {}
+        for setting in settings:
+            name, equals, text = (part.strip() for part in setting.partition("="))
+            if not equals:
+                raise SamAdaptError(f"{setting!r} sets nothing: write NAME=VALUE, as in rank=4.")
+            if name not in (*OPTIONS, "blocks"):
+                names = ", ".join((*defaults_of(method), "blocks"))
+                raise SamAdaptError(f"{method} has no option {name}: it has {names}.")
+            values[name] = _read(name, text)
+        return cls(method, decoder=decoder, **values)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AdapterConfig":
@@ -170,9 +191,36 @@ OPTIONS = tuple(
 )
 
 
+SEVERAL = ("blocks", "scales")
+"""What holds several numbers."""
+
+
 def _plain(value: Any) -> Any:
     """JSON has lists where a config has tuples."""
-    return tuple(int(item) for item in value) if isinstance(value, list) else value
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _read(name: str, text: str) -> Any:
+    """The value that a word stands for; the word itself where it stands for none."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        if name in SEVERAL:
+            return tuple(int(part) for part in text.split(","))
+        return float(text) if name == "alpha" else int(text)
+    except ValueError:
+        return text
+
+
+def _ascending(blocks: Any) -> tuple[int, ...]:
+    """The blocks in order. Raises SamAdaptError unless they are different whole numbers."""
+    if not (isinstance(blocks, tuple) and all(map(_is_whole, blocks)) and len({*blocks}) == len(blocks)):
+        raise SamAdaptError(f"blocks cannot be {blocks!r}: use whole numbers, each once, as in 0,1,2.")
+    return tuple(sorted(blocks))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check(name: str, value: Any, default: Any) -> None:
@@ -184,10 +232,12 @@ def _check(name: str, value: Any, default: Any) -> None:
     elif isinstance(default, str):
         fits, instead = isinstance(value, str), f"words as in {default!r}"
     elif isinstance(default, float):
-        fits, instead = isinstance(value, int | float) and value > 0, "a number above 0"
+        number = isinstance(value, float) or _is_whole(value)
+        fits, instead = number and 0 < value < math.inf, "a number above 0"
+    elif name in SEVERAL:
+        fits = isinstance(value, tuple) and bool(value) and all(_is_whole(n) and n > 0 for n in value)
+        instead = "whole numbers of 1 or more, as in 1,2,4"
     else:
-        numbers = value if isinstance(value, tuple) else (value,)
-        fits = bool(numbers) and all(isinstance(number, int) and number > 0 for number in numbers)
-        instead = "whole numbers of 1 or more"
+        fits, instead = _is_whole(value) and value > 0, "a whole number of 1 or more"
     if not fits:
         raise SamAdaptError(f"{name} cannot be {value!r}: use {instead}.")
