@@ -27,10 +27,11 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """How SAM is adapted and which automatic decoder is trained, by name."""
+    """How SAM is adapted and which automatic decoder is trained, by name; `settings` are NAME=VALUE."""
 
     name: str
     decoder: str
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def adapt(
     from napari_samadapt.learning.fine_tune import FineTuneConfig
     from napari_samadapt.session.batch import adapt_volume, labelled_slices
 
-    adapter = AdapterConfig(method.name, decoder=method.decoder)
+    adapter = AdapterConfig.from_words(method.name, method.settings, method.decoder)
     config = FineTuneConfig(_DEFAULT_SECONDS if seconds is None and steps is None else seconds, steps, seed)
     ids, _ = read_labels(labels, volume)
     slices = labelled_slices(ids, keys)
@@ -208,7 +208,10 @@ def simulate(
     from napari_samadapt.session.simulation import simulate as run_simulation
 
     plan = SimulationPlan(choice, slices, seconds, target, adapts, seed)
-    adapter, names = AdapterConfig(method.name, decoder=method.decoder), label_names(reference)
+    adapter, names = (
+        AdapterConfig.from_words(method.name, method.settings, method.decoder),
+        label_names(reference),
+    )
     sam = load_model(model)
     with progress_bars() as bars:
         done = run_simulation(
@@ -223,7 +226,8 @@ def simulate(
             on_point=lambda point: bars.show("Annotating", min(point.seconds, seconds), seconds),
         )
     if report is not None:
-        learning = {"method": method.name, "decoder": method.decoder} if adapts else {"method": None}
+        told = {"method": method.name, "options": adapter.options, "decoder": method.decoder}
+        learning = told if adapts else {"method": None}
         settings = {"model": model.name, **learning, "device": str(sam.device)}
         _write_json(report.expanduser(), {"run": settings, **done.as_dict()})
     print_simulation(done)

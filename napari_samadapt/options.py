@@ -61,6 +61,14 @@ Method = Annotated[
     str,
     typer.Option("--method", metavar="METHOD", help=f"{', '.join(METHOD_TEXTS)}."),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="An option of the method (rank=4, preset=official, blocks=0,1, ...); may be given several times.",
+    ),
+]
 Decoder = Annotated[
     str,
     typer.Option(

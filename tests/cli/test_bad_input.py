@@ -84,6 +84,8 @@ ADAPT = "adapt {image} {labels} --slices axial:0,1 --steps 1 --device cpu --out 
         (ADAPT.replace("axial:0,1", "axial:0,9"), "Slice 9"),
         (ADAPT.replace("axial:0,1", "0,1"), "AXIS:I,J,K"),
         (ADAPT + " --method magic", "magic"),
+        (ADAPT + " --set rank", "'rank' sets nothing: write NAME=VALUE"),
+        (ADAPT + " --set tokens=3", "conv-lora has no option tokens"),
         (ADAPT + " --decoder magic", "Unknown decoder 'magic': use one of detail, queries"),
         (ADAPT + " --report {folder}/report.txt", "must end in .json"),
         (ADAPT + " --save {folder}/adapter.pth", "must end in .safetensors"),

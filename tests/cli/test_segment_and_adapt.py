@@ -45,6 +45,26 @@ def test_adapt_predicts_every_slice_and_reports(run, tmp_path, adapt_words, meth
     assert 0 <= told["held_out_dice"][0] <= 1
 
 
+def test_options_of_the_method_can_be_set(run, tmp_path, adapt_words):
+    from napari_samadapt.learning.adapter_file import read_adapter
+    from napari_samadapt.learning.adapters import AdapterConfig
+
+    adapter = tmp_path / "a.safetensors"
+    words = (
+        "--slices",
+        "axial:0,2",
+        "--method",
+        "cobot-lora",
+        "--set",
+        "preset=official",
+        "--set",
+        "blocks=1",
+    )
+    outcome = run(*adapt_words, *words, "--out", tmp_path / "a.nii.gz", "--save", adapter)
+    assert outcome.code == 0, outcome.err
+    assert read_adapter(adapter)[1].config == AdapterConfig("cobot-lora", preset="official", blocks=(1,))
+
+
 def test_only_the_named_slices_are_learnt_from(run, tmp_path, adapt_words, labels_path, labels):
     """Garbage in every other slice changes nothing."""
     predictions = []

@@ -46,11 +46,12 @@ def test_it_learns_unless_told_otherwise(run, quick, tmp_path):
     report = tmp_path / "curve.json"
     words = [word for word in quick if word != "--no-adapt"]
     words[words.index("--seconds-budget") + 1] = 2
-    outcome = run(*words, "--method", "lora", "--axis", "axial", "--report", report)
+    outcome = run(*words, "--method", "lora", "--set", "rank=2", "--axis", "axial", "--report", report)
     assert outcome.code == 0, outcome.err
     values = json.loads(report.read_text())
     assert values["settings"]["adapts"] is True
     assert (values["run"]["method"], values["run"]["decoder"]) == ("lora", "detail")
+    assert values["run"]["options"] == {"rank": 2, "alpha": 32.0, "targets": "qkv"}
 
 
 @pytest.mark.parametrize(
