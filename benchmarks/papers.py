@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, say: Callable[[str], object]) -> str:
     }
     row = replace(row, schedule=_changed(row, changed))
     method = options.method or row.method
-    config = adapters.AdapterConfig(method=method, **_chosen(options.set))
+    config = adapters.AdapterConfig.from_words(method, options.set)
     splits = find_splits(options.folder, options.seed, row.shots)
     sam = load_sam(options.model or row.model, device=options.device, input_size=options.input_size)
     torch.manual_seed(options.seed)
@@ -83,11 +83,13 @@ def _title(
     row: Row, config: adapters.AdapterConfig, sam: PromptableSam, options: argparse.Namespace, images: int
 ) -> str:
     """What tells one run from another."""
-    settings = ", ".join(f"{name} {value}" for name, value in config.options.items())
+    chosen = config.options if config.blocks is None else {**config.options, "blocks": config.blocks}
+    settings = ", ".join(f"{name} {value}" for name, value in chosen.items())
+    loss = row.schedule.set_weights if row.task == "classes" else row.schedule.loss
     length = f"{options.steps} steps" if options.steps else f"{row.schedule.epochs} epochs"
     return (
         f"{row.key} with {config.method} ({settings or 'no options'}) on {sam.model_type} {sam.base_sha256[:8]} at "
-        f"{sam.input_size} pixels, loss {row.schedule.loss}, {length}, seed {options.seed}, {images} images"
+        f"{sam.input_size} pixels, loss {loss}, {length}, seed {options.seed}, {images} images"
     )
 
 
@@ -107,26 +109,6 @@ def compared(row: Row, ours: str, scores: dict[str, float]) -> str:
         NOT_REPRODUCED.format(model=row.model) if row.published else "This row has no published figures."
     )
     return "\n".join(lines)
-
-
-def _chosen(settings: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE as options of a method."""
-    chosen: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or name not in adapters.AdapterConfig.__dataclass_fields__:
-            raise SamAdaptError(f"{setting!r} is no option of a method: write NAME=VALUE, as in rank=4.")
-        chosen[name] = _number(value)
-    return chosen
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _positive(text: str) -> int:
@@ -151,7 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--row", required=True, help="conv-lora/NAME, conv-lora/few-shot-N or cobot/NAME")
     parser.add_argument("--method", help=f"default: the paper's; one of {', '.join(adapters.METHODS)}")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of it")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="an option of it, as rank=4, gated=false, scales=1,2,4 or blocks=0,1")  # fmt: skip
     parser.add_argument("--model", help="vit_b, vit_l, vit_h, mini or a checkpoint; default: the paper's")
     parser.add_argument("--input-size", type=int)
     parser.add_argument("--classes", type=int, help="of multi-class rows, with background")

@@ -78,6 +78,17 @@ def test_a_row_is_run_and_printed_beside_the_published_one(
 
 
 @pytest.mark.usefixtures("_tiny")
+def test_every_kind_of_option_can_be_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("gated=false", "scales=1,3", "interpolation=bilinear", "alpha=16", "blocks=0,2")
+    words = [word for setting in settings for word in ("--set", setting)]
+    folder = write_pictures(tmp_path, 4)
+    assert run(folder, "--row", "conv-lora/kvasir", "--steps", "1", *words) == 0
+    title = capsys.readouterr().out.splitlines()[0]
+    assert "alpha 16.0, " in title
+    assert "scales (1, 3), gated False, paper_literal False, interpolation bilinear, blocks (0, 2))" in title
+
+
+@pytest.mark.usefixtures("_tiny")
 def test_a_multi_class_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_pictures(tmp_path, 4, classes=True)
     assert (
@@ -133,8 +144,9 @@ def test_a_finished_run_is_only_measured_again(tmp_path: Path, capsys: pytest.Ca
     assert run(*command) == 0
     second = capsys.readouterr().out.splitlines()
     assert [line for line in first if not line.startswith("epoch")] == second
-    assert run(*command, "--seed", "1") == 2
-    assert "another run" in capsys.readouterr().err
+    for other in (("--seed", "1"), ("--set", "blocks=0,1")):
+        assert run(*command, *other) == 2
+        assert "another run" in capsys.readouterr().err
 
 
 def test_the_rows_are_those_of_the_papers() -> None:
@@ -177,6 +189,8 @@ def test_cobots_own_parameters_learn_at_their_rate() -> None:
         (("--row", "conv-lora/none"), "no row"),
         (("--row", "conv-lora/kvasir", "--set", "rank"), "NAME=VALUE"),
         (("--row", "conv-lora/kvasir", "--set", "rank=0"), "rank cannot be 0"),
+        (("--row", "conv-lora/kvasir", "--set", "method=lora"), "no option method"),
+        (("--row", "conv-lora/kvasir", "--set", "decoder=queries"), "no option decoder"),
         (("--row", "conv-lora/kvasir", "--method", "other"), "Unknown method"),
         (("--row", "conv-lora/few-shot-9"), "fewer than 9"),
         (("--row", "conv-lora/trans10k", "--loss", "dice-ce"), "many classes"),
