@@ -75,7 +75,9 @@ NATURAL = Schedule(
     "dice-ce", rate=1.5e-4, weight_decay=5e-5, epochs=20, batch=2, optimizer="adam", decay="cosine", warm_up=1.0,
     jitter=49,
 )  # fmt: skip
-"""The official code also turns, crops and recolours the images; that is left out here."""
+"""Not as the official code: it also turns, crops and recolours the images, and moves all corners of a box down and to
+the right by up to 49 pixels (here its sides move outward); its Dice, of the thresholded mask, has no gradient.
+"""
 
 
 def _conv_lora(

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -39,10 +40,16 @@ class Progress:
 
 
 def read_progress(path: Path | None, run: str) -> Progress:
-    """The state file's progress, or a fresh one. Raises SamAdaptError when the file is of another run."""
+    """The state file's progress, or a fresh one. Raises SamAdaptError when it is none, or of another run."""
     if path is None or not path.exists():
         return Progress(run)
-    values = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        values = torch.load(path, weights_only=True, map_location="cpu")
+        known = set(values) == {part.name for part in fields(Progress)}
+    except (OSError, EOFError, RuntimeError, UnpicklingError, TypeError):
+        known = False
+    if not known:
+        raise SamAdaptError(f"{path.name} is no state of a run, or damaged: name another file.")
     if values["run"] != run:
         raise SamAdaptError(
             f"{path.name} is the state of another run ({values['run']}), not of {run}: name another file."
@@ -146,17 +153,22 @@ def evaluate(task: Task, pairs: Sequence[Pair], only: Sequence[str] = ()) -> dic
 
 
 def _optimizer(task: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """Norms, biases and other vectors do not decay; COBOT's own parameters have their rate where the row gives one."""
+    """COBOT's own parameters have their rate where the row gives one; else all have one, gamma too.
+
+    As in the official codes: Conv-LoRA's AdamW spares norms and biases of its decay, SAM-COBOT's Adam nothing.
+    """
     cobot = {
         id(p) for module in task.modules() if isinstance(module, Slot | Relation) for p in module.parameters()
     }
     factors = adapters.learning_rates(task)
     groups = []
     for name, parameter in adapters.trainable(task).items():
-        own = schedule.cobot_rate is not None and id(parameter) in cobot
-        rate = (schedule.cobot_rate if own else schedule.rate) or 0.0
-        decay = schedule.weight_decay if parameter.ndim > 1 else 0.0
-        groups.append({"params": [parameter], "rate": rate * factors.get(name, 1.0), "weight_decay": decay})
+        rate = schedule.rate
+        if schedule.cobot_rate is not None and id(parameter) in cobot:
+            rate = schedule.cobot_rate * factors.get(name, 1.0)
+        spared = schedule.optimizer == "adamw" and (parameter.ndim < 2 or name.endswith("bias"))
+        decay = 0.0 if spared else schedule.weight_decay
+        groups.append({"params": [parameter], "rate": rate, "weight_decay": decay})
     kind = torch.optim.AdamW if schedule.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=0.0)
 

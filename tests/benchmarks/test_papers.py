@@ -183,6 +183,38 @@ def test_cobots_own_parameters_learn_at_their_rate() -> None:
     assert all(rate == pytest.approx(1.25e-6) for name, rate in named.items() if name not in fast)
 
 
+def test_where_there_is_one_rate_gamma_has_it_too() -> None:
+    """SAM-COBOT's code for natural images: one rate and one decay for all."""
+    row = row_of("cobot/coco")
+    task = build_task(make_tiny_sam(), row, adapters.AdapterConfig("cobot-lora", preset="official"), 2)
+    groups = _optimizer(task, row.schedule).param_groups
+    assert {(group["rate"], group["weight_decay"]) for group in groups} == {(1.5e-4, 5e-5)}
+
+
+def test_conv_loras_norms_and_biases_do_not_decay() -> None:
+    row = row_of("conv-lora/kvasir")
+    task = build_task(make_tiny_sam(), row, adapters.AdapterConfig("conv-lora"), 2)
+    groups = _optimizer(task, row.schedule).param_groups
+    spared = {id(group["params"][0]) for group in groups if group["weight_decay"] == 0}
+    named = adapters.trainable(task)
+    found = {name for name, parameter in named.items() if id(parameter) in spared}
+    assert found == {name for name in named if "norm" in name or name.endswith("bias")} | {
+        name for name, parameter in named.items() if parameter.ndim == 1
+    }
+    assert any(name.endswith("experts.bias") for name in found)
+
+
+@pytest.mark.parametrize("content", [b"", b"no state at all", None])
+def test_a_file_that_is_no_state_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "state.pt"
+    if content is None:
+        torch.save({"weights": {}}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(SamAdaptError, match="no state of a run"):
+        read_progress(path, "run")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
