@@ -1,10 +1,12 @@
 """Conv-LoRA and LoRA inside a SAM encoder."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig
@@ -65,6 +67,32 @@ def test_a16_the_balance_loss_is_collected_once(tiny_sam) -> None:
     total = adapters.pop_balance_loss(tiny_sam)
     assert total.item() == pytest.approx(sum(term.item() for term in terms))
     assert float(adapters.pop_balance_loss(tiny_sam)) == 0
+
+
+def test_a16_the_same_loss_with_activation_checkpointing(tiny_sam) -> None:
+    adapters.insert(tiny_sam, AdapterConfig("conv-lora"))
+    rouse(tiny_sam)
+    pixels, found = torch.randn(2, 3, 64, 64), []
+    for use_reentrant in (None, False, True):
+        torch.manual_seed(0)
+        tokens = tiny_sam.train().encode_prefix(pixels, 0).tokens.requires_grad_(True)
+        for block in tiny_sam.image_encoder.blocks:
+            run = block if use_reentrant is None else partial(checkpoint, block, use_reentrant=use_reentrant)
+            tokens = run(tokens)
+        loss = adapters.pop_balance_loss(tiny_sam).item()
+        tokens.square().mean().backward()
+        found.append((loss, adapters.pop_balance_loss(tiny_sam).item()))
+    assert found[0][0] > 0
+    assert found == [(found[0][0], 0.0)] * 3
+
+
+def test_a4_routes_windows_one_by_one_and_whole_images_in_global_blocks(tiny_sam) -> None:
+    adapters.insert(tiny_sam, AdapterConfig("conv-lora"))
+    rows: list[int] = []
+    for layer in adapters.adapters_of(tiny_sam):
+        layer.gate.register_forward_hook(lambda _gate, inputs, _choice: rows.append(len(inputs[0])))
+    tiny_sam.encode(torch.randn(2, 3, 64, 64))
+    assert rows == [2 * 4, 2 * 4, 2]  # 4 x 4 tokens are cut into 2 x 2 windows of 3
 
 
 @pytest.mark.parametrize("method", ["lora", "conv-lora"])
