@@ -23,8 +23,8 @@ from .prompted import prompted_loss
 from .samples import SampleTensors, TrainingSample, augment, change_appearance, stack_samples
 from .semantic import SemanticSam
 
-BALANCE_WEIGHT = 2.0
-"""The load-balance term's weight in multi-class training (Conv-LoRA, section 4)."""
+BALANCE_ONE, BALANCE_SEVERAL = 1.0, 2.0
+"""The load-balance term's weight with one class and with several (Conv-LoRA, section 4)."""
 
 SETTLE_SLICES = 12
 """The closed-form start looks at no more slices than these."""
@@ -247,7 +247,8 @@ def _encoder_losses(
     if features.requires_grad:
         with autocast(model.sam.device):
             losses["prompted"] = prompted_loss(model.sam, features, fine, batch.targets, rng)
-        losses["balance"] = BALANCE_WEIGHT * adapters.pop_balance_loss(model.sam)
+        weight = BALANCE_SEVERAL if len(model.class_ids) > 1 else BALANCE_ONE
+        losses["balance"] = weight * adapters.pop_balance_loss(model.sam)
     return losses
 
 

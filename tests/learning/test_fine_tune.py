@@ -50,6 +50,15 @@ def test_it_learns_a_disc_and_a_square(tiny_sam, method: str) -> None:
     assert (labels == unseen.labels).mean() > 0.95
 
 
+@pytest.mark.parametrize(("class_ids", "weight"), [((7,), 1.0), ((7, 40), 2.0)])
+def test_the_load_balance_weighs_as_in_the_paper(tiny_sam, monkeypatch, class_ids, weight: float) -> None:
+    adapters.insert(tiny_sam, AdapterConfig("conv-lora"))
+    model = SemanticSam(tiny_sam, class_ids)
+    monkeypatch.setattr(adapters, "pop_balance_loss", lambda _sam: torch.tensor(0.25))
+    first = next(fine_tune(model, disc_samples(1), FineTuneConfig(seconds=None, steps=1)))
+    assert dict(first.parts)["balance"] == pytest.approx(0.25 * weight)
+
+
 def test_queries_learn_by_the_same_loop(tiny_sam) -> None:
     """The tiny SAM's decoder has random weights, so it takes more steps than are made here; but the loss falls."""
     model = make_model(tiny_sam, "lora", "queries")
