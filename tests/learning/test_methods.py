@@ -2,6 +2,8 @@
 
 import copy
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,6 +45,26 @@ def test_every_method_is_described_and_attaches() -> None:
         assert set(defaults_of(method)) <= set(OPTIONS)
         assert text.sentence.endswith(".")
     assert all(text.ours == text.source.startswith("Ours") for text in METHODS.values())
+
+
+def test_the_table_of_methods_in_the_documentation_is_true() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
+    rows = re.findall(
+        r"^\| `([a-z+-]+)` \| (.+) \| (.+) \| (.+) \| (.+) \|$",
+        page.read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    table = {method: cells for method, trained, *cells in rows if not re.fullmatch(r"[0-9 ]+", trained)}
+    assert list(table) == list(METHODS)
+    for method, (options, start, merges) in table.items():
+        named = [] if options == "–" else re.sub(r"\(.*?\)", "", options).split(",")
+        told = {name: rest.strip() for name, _, rest in (option.strip().partition(" ") for option in named)}
+        defaults = defaults_of(method)
+        assert list(told) == list(defaults), method
+        numbers = {name: float(text) for name, text in told.items() if text.isdecimal()}
+        assert numbers == {n: v for n, v in defaults.items() if n in numbers}, method
+        assert start.startswith("yes" if method in IDENTITY_AT_START else "no"), method
+        assert merges == (METHODS[method].merges_into or "–"), method
 
 
 @pytest.mark.parametrize("method", METHODS)
