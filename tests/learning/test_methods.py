@@ -117,6 +117,16 @@ def test_training_a_twin_never_touches_the_live_model(tiny_sam, method: str) -> 
     assert torch.equal(embedding(live), embedding(twin))
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_twin_can_be_made_between_forward_and_backward(tiny_sam, method: str) -> None:
+    """What a forward leaves for its backward pass belongs to the one model, not to its copy."""
+    model = move(insert(tiny_sam, method)).train()
+    model.encode(PIXELS)
+    twin = adapters.twin(model)
+    assert float(adapters.pop_balance_loss(twin)) == 0
+    assert (adapters.pop_balance_loss(model).item() > 0) == ("conv-lora" in method)
+
+
 @pytest.mark.parametrize("method", [m for m, text in METHODS.items() if text.merges_into])
 def test_a15_b8_merging_gives_the_same_output_and_writes_to_no_frozen_tensor(tiny_sam, method: str) -> None:
     live = move(insert(tiny_sam, method))

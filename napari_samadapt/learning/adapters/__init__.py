@@ -101,7 +101,7 @@ def first_changed_block(sam: PromptableSam) -> int:
 
 
 def pop_balance_loss(sam: PromptableSam) -> Tensor:
-    """The sum over blocks of the load-balance terms since the last call; 0 where there is none. Clears them."""
+    """The sum over blocks of the last forward's load-balance terms; 0 where there is none. Clears them."""
     total = torch.zeros((), device=sam.device)
     for module in adapters_of(sam):
         if isinstance(module, ConvLoRALinear) and module.balance_loss is not None:

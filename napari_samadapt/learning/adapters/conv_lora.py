@@ -6,6 +6,7 @@ the letter instead.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,10 @@ class ConvLoRALinear(LoRALinear):
         routed = gated and len(chosen) > 1
         self.gate = NoisyTopKGate(rank, len(chosen), top_k, epsilon) if routed else None
         self.balance_loss: Tensor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: all but the loss, which belongs to the graph of one forward."""
+        return self.__dict__ | {"balance_loss": None}
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.bottleneck(x)  # (B', H, W, r)
