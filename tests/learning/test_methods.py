@@ -184,6 +184,15 @@ def test_it_runs_in_half_precision(tiny_sam, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a14_it_takes_the_type_of_the_model(tiny_sam, method: str, dtype: torch.dtype) -> None:
+    sam = insert(tiny_sam.to(dtype), method).train()
+    assert {p.dtype for p in sam.parameters()} == {dtype}
+    out, _ = sam.encode(PIXELS.to(dtype))
+    assert (out.dtype, bool(out.isfinite().all())) == (dtype, True)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_it_attaches_to_mini_too(method: str) -> None:
     sam = build_mini(64)
     sam.requires_grad_(False)

@@ -58,14 +58,14 @@ def insert(sam: PromptableSam, config: AdapterConfig) -> None:
             f"Blocks {tuple(chosen)} do not all exist: this encoder has {len(encoder.blocks)}."
         )
     sam.requires_grad_(False)
-    device = encoder.neck[0].weight.device
+    weight = encoder.neck[0].weight
     try:
         ATTACH[config.method](Sites(encoder, chosen, config.blocks is None), **config.options)
     except Exception:
         remove(sam)
         raise
     for adapter in adapters_of(sam):
-        adapter.to(device).train(sam.training)
+        adapter.to(weight.device, weight.dtype).train(sam.training)
 
 
 def remove(sam: PromptableSam) -> None:
