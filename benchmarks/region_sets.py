@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_samadapt.imaging.intensity import auto_window, render_slice
+from napari_samadapt.imaging.masks import components as connected_parts
 from napari_samadapt.imaging.reading import read_labels, read_volume
 from napari_samadapt.imaging.volume import SliceKey, take_slice
 
@@ -48,11 +49,7 @@ class Picture:
 
 def components(mask: NDArray[Any], smallest: int = SMALLEST) -> list[Mask]:
     """The connected parts of a mask (H, W) that have at least `smallest` pixels, each (H, W) bool."""
-    from skimage.measure import label
-
-    parts = label(np.asarray(mask, bool), connectivity=1)  # type: ignore[no-untyped-call]  # as it ships
-    sizes = np.bincount(parts.ravel())
-    return [parts == i for i in range(1, len(sizes)) if sizes[i] >= smallest]
+    return connected_parts(mask, smallest)
 
 
 def regions_of(masks: list[NDArray[Any]]) -> tuple[Mask, ...]:

@@ -22,6 +22,7 @@ from torch import Tensor
 from napari_samadapt.learning.closed_form import SHARPNESS, balanced_pixels, features_at, ridge
 from napari_samadapt.learning.detail_decoder import DetailDecoder
 from napari_samadapt.learning.fine_tune import autocast
+from napari_samadapt.learning.losses import dice_loss
 from napari_samadapt.learning.sam import load_sam
 from napari_samadapt.learning.samples import change_appearance
 from napari_samadapt.learning.semantic import SemanticSam
@@ -87,13 +88,9 @@ def task_loss(
     entropy = F.cross_entropy(logits, truth)
     if not bool(present.any()):
         return entropy, torch.ones(())
-    soft = _dice(probabilities, truth)[present].mean()
-    hard = _dice(F.one_hot(logits.argmax(1), truth.shape[1]).float(), truth)[present].mean()
-    return entropy + 1 - soft, hard
-
-
-def _dice(said: Tensor, truth: Tensor) -> Tensor:
-    return (2 * (said * truth).sum(0) + 1) / (said.sum(0) + truth.sum(0) + 1)
+    lost = dice_loss(probabilities, truth, (0,))[present].mean()
+    said = F.one_hot(logits.argmax(1), truth.shape[1]).float()
+    return entropy + lost, 1 - dice_loss(said, truth, (0,))[present].mean()
 
 
 class Training:

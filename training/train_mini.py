@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from napari_samadapt.learning.losses import dice_loss
 from napari_samadapt.learning.mini import build_mini
 from napari_samadapt.learning.promptable_sam import PromptableSam, resize_positions
 
@@ -64,8 +65,7 @@ def mask_losses(logits: Tensor, target: Tensor) -> Tensor:
     p = logits.sigmoid()
     weight = (p - target).detach() ** 2
     focal = (bce * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1)
-    dice = 1 - (2 * (p * target).sum((2, 3)) + 1) / (p.sum((2, 3)) + target.sum((2, 3)) + 1)
-    return 0.5 * focal + dice
+    return 0.5 * focal + dice_loss(p, target, (2, 3))
 
 
 def iou(logits: Tensor, target: Tensor) -> Tensor:

@@ -35,17 +35,28 @@ def merge_class(
     return merged
 
 
+def components(mask: NDArray[Any], smallest: int = 1) -> list[NDArray[np.bool_]]:
+    """The connected parts of a mask of any dimension that have at least `smallest` pixels; they touch by a side."""
+    parts, sizes = _numbered(mask)
+    return [np.asarray(parts == i) for i in range(1, len(sizes)) if sizes[i] >= smallest]
+
+
 def largest_component(mask: NDArray[Any]) -> NDArray[np.bool_]:
     """The largest connected part of a mask of any dimension; parts touch by a side of a pixel.
 
     All False where the mask is empty; of equally large parts the first in array order.
     """
+    parts, sizes = _numbered(mask)
+    if len(sizes) < 3:  # one part, or none
+        return np.array(mask, bool)
+    return np.asarray(parts == sizes.argmax())
+
+
+def _numbered(mask: NDArray[Any]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """The number of each pixel's part, from 1 in array order, and the size of each part; 0 for the background."""
     from skimage.measure import label
 
-    mask = np.asarray(mask, bool)
-    parts, count = label(mask, connectivity=1, return_num=True)  # type: ignore[no-untyped-call]  # as it ships
-    if count < 2:
-        return mask.copy()
-    sizes = np.bincount(parts.ravel())
+    parts = label(np.asarray(mask, bool), connectivity=1)  # type: ignore[no-untyped-call]  # as it ships
+    sizes = np.bincount(parts.ravel(), minlength=1)
     sizes[0] = 0
-    return np.asarray(parts == sizes.argmax())
+    return parts, sizes

@@ -42,10 +42,15 @@ class AutomaticDecoder(nn.Module, ABC):
         `balance` in [0, 1]: how far small classes are favoured, where the loss can do that.
         """
 
+    @property
+    def blank(self) -> bool:
+        """Whether it knows nothing yet and can learn from slices in closed form: `settle` is for that."""
+        return False
+
     def settle(
         self, sam: PromptableSam, batch: SampleTensors, features: Tensor, fine: Fine, rng: torch.Generator
     ) -> None:
-        """Before the first step: a decoder that knows nothing yet may learn from the slices in closed form.
+        """Learn from the slices in closed form.
 
         `features` (B, C, h, w) and `fine` are the slices' embeddings and finer features.
         """

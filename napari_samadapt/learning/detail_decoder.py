@@ -111,13 +111,16 @@ class DetailDecoder(AutomaticDecoder):
         entropy, dice = cross_entropy_and_dice(logits, batch.targets, balance)
         return {"entropy": entropy, "dice": dice}
 
+    @property
+    def blank(self) -> bool:
+        """True until a head has a weight."""
+        return not any(bool(head.weight.any()) for head in self.heads)  # type: ignore[operator]  # convolutions
+
     @torch.no_grad()
     def settle(
         self, sam: PromptableSam, batch: SampleTensors, features: Tensor, fine: Fine, rng: torch.Generator
     ) -> None:
-        """Heads that know nothing yet are fitted to the slices in closed form."""
-        if any(bool(head.weight.any()) for head in self.heads):  # type: ignore[operator]  # heads are convolutions
-            return
+        """Fit the heads to the slices by ridge regression."""
         grid = slice_grid((int(batch.images.shape[2]), int(batch.images.shape[3])), sam.input_size)
         maps = self.slice_features(batch.images, features, sam.input_size)
         targets = targets_on_detail(batch.targets, grid)

@@ -121,6 +121,8 @@ def fine_tune(
 @torch.no_grad()
 def settle(model: SemanticSam, data: SampleTensors, rng: torch.Generator) -> None:
     """Let an automatic decoder that knows nothing yet learn from some of the slices in closed form."""
+    if not model.decoder.blank:
+        return
     batch = data.draw(SETTLE_SLICES, rng)
     with autocast(model.sam.device):
         features, fine = model.embed(batch.images)

@@ -5,6 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def dice_loss(probabilities: Tensor, truth: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """1 - (2 sum(p y) + 1) / (sum(p) + sum(y) + 1) over `dims`, one value for each place of the others."""
+    overlap = (probabilities * truth).sum(dims)
+    return 1 - (2 * overlap + 1) / (probabilities.sum(dims) + truth.sum(dims) + 1)
+
+
 def cross_entropy_and_dice(logits: Tensor, targets: Tensor, balance: float = 0.0) -> tuple[Tensor, Tensor]:
     """Cross-entropy, and Dice over the classes that are present, of logits (B, K + 1, H, W) and targets (B, H, W).
 
@@ -15,9 +21,7 @@ def cross_entropy_and_dice(logits: Tensor, targets: Tensor, balance: float = 0.0
     entropy = F.cross_entropy(logits, targets, weight=_balance(targets, logits.shape[1], balance))
     probabilities = logits.softmax(1)
     truth = F.one_hot(targets, logits.shape[1]).permute(0, 3, 1, 2).to(probabilities)
-    overlap = (probabilities * truth).sum((0, 2, 3))
-    size = probabilities.sum((0, 2, 3)) + truth.sum((0, 2, 3))
-    dice = 1 - (2 * overlap + 1) / (size + 1)
+    dice = dice_loss(probabilities, truth, (0, 2, 3))
     present = truth.sum((0, 2, 3)) > 0
     present[0] = False
     return entropy, dice[present].mean() if bool(present.any()) else torch.zeros_like(entropy)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_samadapt.imaging.prompts import Prompts, box_of, click_in_error
 
+from .losses import dice_loss
 from .predict import ImageEmbedding, logits_on_slice, prompted_logits
 from .promptable_sam import Fine, PromptableSam, scaled_size
 
@@ -59,6 +60,4 @@ def _random_region(target: NDArray[np.int64], numbers: np.random.Generator) -> N
 
 
 def _mask_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    p = logits.sigmoid()
-    dice = 1 - (2 * (p * truth).sum() + 1) / (p.sum() + truth.sum() + 1)
-    return F.binary_cross_entropy_with_logits(logits, truth) + dice
+    return F.binary_cross_entropy_with_logits(logits, truth) + dice_loss(logits.sigmoid(), truth, (0, 1))

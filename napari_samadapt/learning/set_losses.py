@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 from torch import Tensor
 
+from .losses import dice_loss
+
 IGNORED = 255
 POINTS = 112 * 112
 OVERSAMPLING = 3
@@ -126,8 +128,7 @@ def point_entropy(logits: Tensor, truth: Tensor) -> Tensor:
 
 def point_dice(logits: Tensor, truth: Tensor) -> Tensor:
     """1 - (2 Σpy + 1) / (Σp + Σy + 1) of (M, P) logits, summed over masks."""
-    p = logits.sigmoid()
-    return (1 - (2 * (p * truth).sum(1) + 1) / (p.sum(1) + truth.sum(1) + 1)).sum()
+    return dice_loss(logits.sigmoid(), truth, (1,)).sum()
 
 
 def uncertain_points(mask_logits: Tensor, masks: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:

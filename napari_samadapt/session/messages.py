@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -44,6 +45,11 @@ class LabelClass:
     name: str
     color: tuple[float, float, float]
     locked: bool = False
+
+
+def episode_seconds(device: torch.device) -> float:
+    """How long an episode is unless somebody chooses: a minute, half of it on a GPU."""
+    return 60.0 if device.type == "cpu" else 30.0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_samadapt.imaging.intensity import Window
+from napari_samadapt.imaging.masks import components
 from napari_samadapt.imaging.prompts import Prompts, box_of
 from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.predict import MaskPrediction
@@ -95,11 +96,7 @@ def _follow_class(class_id: int, region: Mask, ask: Ask, trust: Trust) -> _Found
 
 def parts_of(region: Mask, smallest: int) -> list[Mask]:
     """The connected parts of a region (H, W) of at least `smallest` pixels; all of it where there is none."""
-    from skimage.measure import label
-
-    numbers, count = label(region, connectivity=1, return_num=True)  # type: ignore[no-untyped-call]  # as it ships
-    parts = [numbers == number for number in range(1, count + 1)]
-    return [part for part in parts if np.count_nonzero(part) >= smallest] or [region]
+    return components(region, smallest) or [region]
 
 
 def prompts_from(part: Mask) -> Prompts:

@@ -30,7 +30,7 @@ from .classes import first_name
 from .gate import Gate
 from .learning_loop import LearningLoop, SampleSource
 from .live_model import LiveModel
-from .messages import LearningPolicy, Origin, Post, PredictRequest, SliceLabels
+from .messages import LearningPolicy, Origin, Post, PredictRequest, SliceLabels, episode_seconds
 from .predictor import Predictor, in_plain_words
 from .refresh import Refresh
 from .suggestion import Evidence
@@ -86,7 +86,7 @@ class Session(Assistance):
         self._learning = LearningLoop(
             self._predictor, self._trainer, gate, self._post,
             SampleSource(self._make_sample, lambda: self._classes.ids, lambda: Origin(self._window, self._axis)),
-            policy or LearningPolicy(seconds=60.0 if sam.device.type == "cpu" else 30.0),
+            policy or LearningPolicy(seconds=episode_seconds(sam.device)),
             adapter or AdapterConfig(),
         )  # fmt: skip
         self._connect()

@@ -18,7 +18,7 @@ from napari_samadapt.learning.promptable_sam import PromptableSam
 
 from .annotator import Annotator, AnnotatorHabits, SliceEffort
 from .headless import EventQueue
-from .messages import LearningPolicy
+from .messages import LearningPolicy, episode_seconds
 from .session import Session
 from .simulated_time import SimulatedTime
 from .suggestion import next_index
@@ -124,7 +124,7 @@ def simulate(
     ids = tuple(np.unique(true[true > 0]).tolist())
     if not ids:
         raise SamAdaptError("The reference holds none of the labels: there is nothing to annotate.")
-    seconds = 60.0 if sam.device.type == "cpu" else 30.0
+    seconds = episode_seconds(sam.device)
     policy = LearningPolicy(seconds=seconds, enabled=plan.adapts, spare_cores=0, seed=plan.seed)
     queue = EventQueue()
     session = Session(
