@@ -27,7 +27,8 @@ from region_sets import SETS, Mask, Scribbles
 from napari_samadapt.imaging.metrics import dice, iou
 from napari_samadapt.imaging.prompts import Prompts, box_of, click_in_error
 from napari_samadapt.learning.adapter_file import load_adapter
-from napari_samadapt.learning.predict import ImageEmbedding, decode_mask, encode_slice
+from napari_samadapt.learning.close_up import Part, cut, decode_closely
+from napari_samadapt.learning.predict import ImageEmbedding, encode_slice
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.sam import load_sam
 
@@ -113,8 +114,15 @@ def points_along(stroke: Mask, count: int) -> NDArray[np.float32]:
 class Asker:
     """Asks a model for the regions of one slice and notes its Dice and its predicted IoU."""
 
-    def __init__(self, sam: PromptableSam, embedding: ImageEmbedding, tally: Tally) -> None:
-        self._sam, self._embedding, self._tally = sam, embedding, tally
+    def __init__(self, sam: PromptableSam, image: NDArray[np.float32], tally: Tally) -> None:
+        self._sam, self._image, self._tally = sam, image, tally
+        self._embedding = encode_slice(sam, image)
+        self._parts: dict[Part, ImageEmbedding] = {}
+
+    def _look(self, part: Part) -> ImageEmbedding:
+        if part not in self._parts:
+            self._parts[part] = encode_slice(self._sam, cut(self._image, part))
+        return self._parts[part]
 
     def region(self, region: Mask) -> None:
         """Ask by the box, then by clicks."""
@@ -136,7 +144,7 @@ class Asker:
         self._tally.dice["scribble"].append(dice(self._ask(prompts, drawn.reference), drawn.reference))
 
     def _ask(self, prompts: Prompts, truth: Mask) -> Mask:
-        answer = decode_mask(self._sam, self._embedding, prompts)
+        answer = decode_closely(self._sam, self._embedding, prompts, self._look)
         self._tally.predicted.append(answer.score)
         self._tally.real.append(iou(answer.mask, truth))
         return answer.mask
@@ -168,7 +176,7 @@ def measure(name: str, sam: PromptableSam, options: argparse.Namespace) -> Tally
         if not (regions or scribbles):
             continue
         tally.slices += 1
-        asker = Asker(sam, encode_slice(sam, picture.image), tally)
+        asker = Asker(sam, picture.image, tally)
         for region in regions:
             asker.region(region)
         for strokes in scribbles:

@@ -62,11 +62,14 @@ def segment(
     grey = named_window(volume, window)
     check_label_target(out, image, Path(model.name))
 
-    from napari_samadapt.learning.predict import decode_mask, encode_slice
+    from napari_samadapt.learning.close_up import cut, decode_closely
+    from napari_samadapt.learning.predict import encode_slice
 
     sam = load_model(model)
-    embedding = encode_slice(sam, render_slice(volume, key, grey))
-    prediction = decode_mask(sam, embedding, prompts)
+    shown = render_slice(volume, key, grey)
+    prediction = decode_closely(
+        sam, encode_slice(sam, shown), prompts, lambda part: encode_slice(sam, cut(shown, part))
+    )
 
     labels = np.zeros(volume.shape, np.uint16)
     put_slice(labels, key, np.where(prediction.mask, label, 0))

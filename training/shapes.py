@@ -32,7 +32,8 @@ class _Builder:
             self._lesions(organs),
         ]
         reach = torch.cat([0.8 * torch.cat(self._reach(), 1), self.half[:, None]], 1)
-        tubes = draw_tubes(self.draw, self.present["tube"], reach)
+        threads = self.layout == LAYOUTS.index("threads")
+        tubes = draw_tubes(self.draw, self.present["tube"], threads, reach)
         rim = self.draw.uniform(self.count, low=0.01, high=0.035) * self.draw.chance(0.4, self.count)
         return Phantom(self.body, torch.cat(tables, 1), tubes, rim)
 

@@ -12,13 +12,13 @@ LOOKS = ("ct", "mr", "ultrasound", "xray", "colour", "generic")
 LOOK_WEIGHTS = (0.30, 0.25, 0.08, 0.05, 0.08, 0.24)
 CT, MR, ULTRASOUND, XRAY, COLOUR, GENERIC = range(len(LOOKS))
 
-_LAYOUT_WEIGHTS = {  # torso, head, close, vessels, lesion, cells
-    "ct": (6, 1.5, 2, 0.7, 0.2, 0.2),
-    "mr": (4, 3, 2, 0.5, 0.3, 0.2),
-    "ultrasound": (0.3, 0.3, 5, 0.5, 2, 0.3),
-    "xray": (6, 1.5, 2, 0.5, 0.2, 0.0),
-    "colour": (0.2, 0.0, 2, 2, 3, 2),
-    "generic": (3, 2, 3, 1.5, 1.5, 1),
+_LAYOUT_WEIGHTS = {  # torso, head, close, vessels, lesion, cells, threads
+    "ct": (6, 1.5, 2, 0.7, 0.2, 0.2, 0.2),
+    "mr": (4, 3, 2, 0.5, 0.3, 0.2, 0.3),
+    "ultrasound": (0.3, 0.3, 5, 0.5, 2, 0.3, 0),
+    "xray": (6, 1.5, 2, 0.5, 0.2, 0.0, 0.3),
+    "colour": (0.2, 0.0, 2, 2, 3, 2, 1.2),
+    "generic": (3, 2, 3, 1.5, 1.5, 1, 1.2),
 }
 
 CLASSES = 9

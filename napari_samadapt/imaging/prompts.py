@@ -59,6 +59,11 @@ class Prompts:
         """True where there is no point, no box and no mask."""
         return not len(self.point_coords) and self.box is None and self.mask_input is None
 
+    @property
+    def single_click(self) -> bool:
+        """True where one point is all there is: it does not tell which of several structures is meant."""
+        return self.box is None and self.mask_input is None and len(self.point_coords) == 1
+
     def extends(self, other: "Prompts") -> bool:
         """True where these are the points and the box of `other`, and further points."""
         known = len(other.point_coords)

@@ -33,11 +33,10 @@ class ImageEmbedding:
 
 @dataclass(frozen=True, eq=False)
 class MaskPrediction:
-    """`mask` (H, W) bool; `score`: predicted IoU; `low_res_logits` (h, w) float32 of the padded square."""
+    """`mask` (H, W) bool; `score`: predicted IoU."""
 
     mask: NDArray[np.bool_]
     score: float
-    low_res_logits: NDArray[np.float32]
 
 
 def image_tensor(image: NDArray[np.floating], device: torch.device | str = "cpu") -> Tensor:
@@ -80,12 +79,22 @@ def decode_mask(sam: PromptableSam, embedding: ImageEmbedding, prompts: Prompts)
     if prompts.empty:
         raise SamAdaptError("There is no prompt: click on the structure or draw a box around it.")
     prompts.check_inside(embedding.original_size)
-    single_click = prompts.box is None and prompts.mask_input is None and len(prompts.point_coords) == 1
-    logits, scores = prompted_logits(sam, embedding, prompts, multimask=single_click)
+    logits, scores = prompted_logits(sam, embedding, prompts, multimask=prompts.single_click)
     best = int(scores[0].argmax())
-    low_res = logits[:, best : best + 1].float()  # (1, 1, h, w)
-    full = logits_on_slice(low_res, sam.input_size, embedding)
-    return MaskPrediction((full[0, 0] > 0).cpu().numpy(), float(scores[0, best]), low_res[0, 0].cpu().numpy())
+    full = logits_on_slice(logits[:, best : best + 1].float(), sam.input_size, embedding)  # (1, 1, H, W)
+    return MaskPrediction(_cut_out(full[0, 0]).cpu().numpy(), float(scores[0, best]))
+
+
+def _cut_out(logits: Tensor) -> Tensor:
+    """The mask (H, W) bool of logits (H, W): above even odds, or else what is half as likely as the likeliest pixel.
+
+    Who asks for a structure wants to see where the model would look for it, and can correct that; nothing helps nobody.
+    """
+    mask = logits > 0
+    if mask.any():
+        return mask
+    probability = logits.sigmoid()
+    return probability > probability.max() / 2
 
 
 def prompted_logits(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.learning.close_up import Part
 from napari_samadapt.learning.predict import ImageEmbedding
 
 CACHE_BYTES = 512 * 2**20
@@ -16,13 +17,15 @@ CACHE_BYTES = 512 * 2**20
 class EmbeddingKey:
     """What an embedding depends on: the slice, the grey values, the base model and the encoder's adapter.
 
-    A session has one volume, so its pixels need no place here. `adapter` is 0 while the encoder is the plain one.
+    A session has one volume, so its pixels need no place here. `adapter` is 0 while the encoder is the plain one;
+    `part`: what of the slice it shows, None for all.
     """
 
     slice: SliceKey
     window: Window
     model: str
     adapter: int
+    part: Part | None = None
 
 
 class EmbeddingCache:

@@ -15,10 +15,10 @@ from napari_samadapt.imaging.volume import SliceKey, Volume
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapter_file import AdapterCard, check_base, load_adapter, read_adapter
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
+from napari_samadapt.learning.close_up import Part, cut, decode_closely
 from napari_samadapt.learning.predict import (
     ImageEmbedding,
     MaskPrediction,
-    decode_mask,
     encode_slice,
 )
 from napari_samadapt.learning.promptable_sam import PromptableSam
@@ -45,12 +45,18 @@ class LiveModel:
         """Number of the adapter in use; 0 for the plain model, which predicts nothing by itself."""
         return self._state.version if self._state else 0
 
-    def embed(self, key: SliceKey, window: Window, *, near: bool = True) -> ImageEmbedding:
-        """The slice's embedding, from the cache or encoded now; `near` ones may replace others in the cache."""
-        kept_as = EmbeddingKey(key, window, self._sam.base_sha256, self._encoder_version)
+    def embed(
+        self, key: SliceKey, window: Window, *, near: bool = True, part: Part | None = None
+    ) -> ImageEmbedding:
+        """The embedding of a slice or a part of it, from the cache or encoded now.
+
+        `near` ones may replace others in the cache.
+        """
+        kept_as = EmbeddingKey(key, window, self._sam.base_sha256, self._encoder_version, part)
         embedding = self.cache.get(kept_as)
         if embedding is None:
-            embedding = encode_slice(self._sam, render_slice(self._volume, key, window))
+            shown = render_slice(self._volume, key, window)
+            embedding = encode_slice(self._sam, shown if part is None else cut(shown, part))
             self.cache.put(kept_as, embedding, replace_others=near)
         return embedding
 
@@ -59,7 +65,9 @@ class LiveModel:
         prompts = request.prompts
         if prompts.mask_input is None and request.previous is not None:
             prompts = replace(prompts, mask_input=request.previous)
-        return decode_mask(self._sam, self.embed(request.key, request.window), prompts)
+        key, window = request.key, request.window
+        whole = self.embed(key, window)
+        return decode_closely(self._sam, whole, prompts, lambda part: self.embed(key, window, part=part))
 
     def segment(self, key: SliceKey, window: Window, *, near: bool) -> tuple[NDArray[np.uint16], float]:
         """Class ids (H, W) of the whole slice, without a prompt, and the doubt of them in [0, 1].
