@@ -4,8 +4,9 @@
 
 Runs `napari-samadapt adapt` and `evaluate` as a user would, one process each, and prints a row for each case, model and
 method: mean Dice of the slices that were not given (with its standard deviation over the seeds), HD95, steps, trainable
-parameters, seconds, and the peak memory of the `adapt` processes. `--models mini,random` compares the bundled weights
-with the same network untrained; `--methods all` runs every method there is.
+parameters, seconds, and the peak memory of the `adapt` processes. `--models mini,random,untrained` compares the bundled
+weights with the same network with a random encoder, and with nothing trained at all (the automatic decoder's pretrained
+features left out too); `--methods all` runs every method there is.
 """
 
 import argparse
@@ -56,9 +57,19 @@ CASES = {
 }  # fmt: skip
 
 
-def run_cli(*arguments: str | Path) -> str:
+UNTRAINED = """
+from napari_samadapt.learning import detail_decoder
+detail_decoder.pretrained_features = dict
+from napari_samadapt.cli import main
+main()
+"""
+"""The command line without the automatic decoder's pretrained features."""
+
+
+def run_cli(*arguments: str | Path, untrained: bool = False) -> str:
     """Standard output of one `napari-samadapt` process; its errors go to ours."""
-    command = [sys.executable, "-m", "napari_samadapt.cli", *map(str, arguments)]
+    program = ["-c", UNTRAINED] if untrained else ["-m", "napari_samadapt.cli"]
+    command = [sys.executable, *program, *map(str, arguments)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
@@ -79,14 +90,15 @@ def measure(
 ) -> dict[str, Any]:
     """Adapt, predict and evaluate one case with one method."""
     image, labels = options.data / case.image, work / "labels.nii.gz"
+    base = str(random_model(work)) if model in ("random", "untrained") else model
     keep_labels(options.data / case.labels, case.ids, labels)
     prediction, report = work / "prediction.nii.gz", work / "report.json"
     for path in (prediction, report):
         path.unlink(missing_ok=True)
     run_cli(
-        "adapt", image, labels, "--slices", case.slices, "--method", method, "--model", model,
+        "adapt", image, labels, "--slices", case.slices, "--method", method, "--model", base,
         "--seconds", str(options.seconds), "--seed", str(seed), "--device", options.device,
-        "--out", prediction, "--report", report,
+        "--out", prediction, "--report", report, untrained=model == "untrained",
     )  # fmt: skip
     ids = ",".join(map(str, case.ids))
     scores = json.loads(
@@ -140,9 +152,8 @@ def main() -> None:
         for case, model, method in itertools.product(
             options.cases.split(","), options.models.split(","), methods
         ):
-            base = str(random_model(work)) if model == "random" else model
             runs = [
-                measure(CASES[case], base, method, int(seed), options, work)
+                measure(CASES[case], model, method, int(seed), options, work)
                 for seed in options.seeds.split(",")
             ]
             rows[f"{case} {model} {method}"] = runs
