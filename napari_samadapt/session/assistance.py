@@ -7,7 +7,7 @@ proposal before the user accepts it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from psygnal import Signal
@@ -20,7 +20,7 @@ from napari_samadapt.imaging.volume import SliceKey, slice_count, slice_spacing,
 from .labelling import Labelling, Labels
 from .messages import Post, Propagated
 from .predictor import in_plain_words
-from .propagation import Propagation, Regions, Runs, Trust, Way
+from .propagation import Followed, Propagation, Regions, Runs, Trust, Way
 from .suggestion import Evidence, next_index, slice_contents, worths
 
 DIRECTIONS = {"both": (1, -1), "up": (1,), "down": (-1,)}
@@ -144,22 +144,25 @@ class Assistance(Labelling):
         if key not in self.accepted:
             raise SamAdaptError(f"Slice {key.index} is not accepted: accept it first, then go on from it.")
 
-    def _propose(self, label: str, proposals: dict[SliceKey, Labels]) -> tuple[SliceKey, ...]:
+    def _propose(
+        self, label: str, proposals: dict[SliceKey, Labels], made_by: Mapping[SliceKey, int] | None = None
+    ) -> tuple[SliceKey, ...]:
         for key in proposals:
             if self._book.takes_proposals(key):
                 self._forget_prompts(key)
-        change = self._book.propose(label, proposals, self._classes.locked)
+        change = self._book.propose(label, proposals, self._classes.locked, made_by)
         self._changed(change)
         return tuple(change.marks_after) if change else ()
 
     def _on_propagation_finished(
-        self, found: dict[SliceKey, Regions], endings: list[tuple[int, SliceKey, str]]
+        self, found: dict[SliceKey, Followed], endings: list[tuple[int, SliceKey, str]]
     ) -> None:
         start, view = self._propagation_start
         proposals = {}
         if view == self._view and start in self.accepted:
-            proposals = {key: self._merged(key, regions) for key, regions in found.items()}
-        keys = self._propose(f"propagation from slice {start.index}", proposals)
+            proposals = {key: self._merged(key, one.regions) for key, one in found.items()}
+        made_by = {key: one.made_by for key, one in found.items()}
+        keys = self._propose(f"propagation from slice {start.index}", proposals, made_by)
         names = self._classes.names
         sentences = tuple(
             f"{names[class_id]} ends before slice {key.index}: {reason}."

@@ -52,11 +52,13 @@ class SliceMark:
     """A slice that the user touched: accepted or only edited, with or without an open draft.
 
     A `proposed` one holds what propagation or interpolation made of it, and nobody changed or accepted it since.
+    `made_by` is the number of the adapter that made its mask, 0 for the plain model; None for one drawn by hand.
     """
 
     accepted: bool = False
     draft: OpenDraft | None = None
     proposed: bool = False
+    made_by: int | None = None
 
 
 Marks = Mapping[SliceKey, SliceMark | None]

@@ -44,6 +44,7 @@ class LabelBook:
         self.marks: dict[SliceKey, SliceMark] = {}
         self._fixed: Mask = np.zeros(shape, bool)
         self._covered: dict[SliceKey, Labels] = {}  # what the model said of slices that are now the user's
+        self._predicted_by: dict[SliceKey, int] = {}
 
     def displayed(self, key: SliceKey) -> Labels:
         """A copy of what the user sees on a slice: (H, W) ids."""
@@ -54,8 +55,17 @@ class LabelBook:
         """A copy of what the user sees of the whole volume: (z, y, x) ids."""
         return self.annotation + self.prediction
 
-    def put_prediction(self, key: SliceKey, labels: Labels) -> bool:
-        """Show what the model says of a slice; False where the slice is the user's and nothing changes."""
+    def made_by(self, key: SliceKey) -> int | None:
+        """Number of the adapter that made what a slice shows, 0 for the plain model; None where no model did.
+
+        A mask that was corrected by hand keeps the adapter it came from; of several the last one counts.
+        """
+        mark = self.marks.get(key)
+        return self._predicted_by.get(key) if mark is None else mark.made_by
+
+    def put_prediction(self, key: SliceKey, labels: Labels, made_by: int = 0) -> bool:
+        """Show what the model, with this adapter, says of a slice; False where the slice is the user's by now."""
+        self._predicted_by[key] = made_by
         if key in self.marks:
             self._covered[key] = labels.copy()
             return False
@@ -68,6 +78,7 @@ class LabelBook:
         """Forget everything the model said."""
         self.prediction.fill(0)
         self._covered.clear()
+        self._predicted_by.clear()
 
     def forget_class(self, class_id: int) -> None:
         """Take a class out of the predictions."""
@@ -80,7 +91,7 @@ class LabelBook:
         """Take a slice's prediction over, so that a brush or eraser works on what is displayed."""
         if key in self.marks:
             return None
-        edit = SliceEdit(key, self._pixels(key), self._taken_over(key), SliceMark())
+        edit = SliceEdit(key, self._pixels(key), self._taken_over(key), self._mark_by_hand(key))
         return self._apply(f"edit of slice {key.index}", [edit], open_=True)
 
     def record_stroke(self, axis: int, indices: Indices, before: Labels, after: Labels) -> Change | None:
@@ -117,7 +128,9 @@ class LabelBook:
         protected = fixed | self._crossing(key)
         labels[protected] = base[protected]
         opened = OpenDraft(draft.class_id, draft.prompts, draft.mask, base, before, mark_before)
-        edit = SliceEdit(key, current, SlicePixels(labels, fixed), SliceMark(draft=opened))
+        edit = SliceEdit(
+            key, current, SlicePixels(labels, fixed), SliceMark(draft=opened, made_by=draft.made_by)
+        )
         return self._apply(f"mask on slice {key.index}", [edit])
 
     def keep_draft(self, key: SliceKey) -> Change | None:
@@ -127,7 +140,8 @@ class LabelBook:
             return None
         current = self._pixels(key)
         after = SlicePixels(current.labels, self._fixed_with(mark.draft, current))
-        return self._apply(f"mask on slice {key.index}", [SliceEdit(key, current, after, SliceMark())])
+        kept = SliceMark(made_by=mark.made_by)
+        return self._apply(f"mask on slice {key.index}", [SliceEdit(key, current, after, kept)])
 
     def drop_draft(self, key: SliceKey) -> Change | None:
         """Restore what the open draft of a slice replaced."""
@@ -145,16 +159,20 @@ class LabelBook:
         after = self._taken_over(key) if mark is None else current
         if mark is not None:
             after = SlicePixels(after.labels, self._fixed_with(mark.draft, current))
-        return self._apply(
-            f"accept of slice {key.index}", [SliceEdit(key, current, after, SliceMark(accepted=True))]
-        )
+        accepted = SliceMark(accepted=True, made_by=self.made_by(key))
+        return self._apply(f"accept of slice {key.index}", [SliceEdit(key, current, after, accepted)])
 
     def propose(
-        self, label: str, proposals: Mapping[SliceKey, Labels], locked: Collection[int]
+        self,
+        label: str,
+        proposals: Mapping[SliceKey, Labels],
+        locked: Collection[int],
+        made_by: Mapping[SliceKey, int] | None = None,
     ) -> Change | None:
         """Give slices the labels (H, W) proposed for them, all in one step, where `takes_proposals` says yes.
 
-        Locked classes and slices of other axes that the user touched stay as they are.
+        Locked classes and slices of other axes that the user touched stay as they are. `made_by` are the adapters
+        of those that a model made.
         """
         edits = []
         for key, labels in proposals.items():
@@ -163,7 +181,8 @@ class LabelBook:
             shown, current = self.displayed(key), self._pixels(key)
             kept = self._crossing(key) | np.isin(shown, list(locked)) | np.isin(labels, list(locked))
             after = SlicePixels(np.where(kept, shown, labels), current.fixed)
-            edits.append(SliceEdit(key, current, after, SliceMark(proposed=True)))
+            mark = SliceMark(proposed=True, made_by=(made_by or {}).get(key))
+            edits.append(SliceEdit(key, current, after, mark))
         return self._apply(label, edits) if edits else None
 
     def takes_proposals(self, key: SliceKey) -> bool:
@@ -208,7 +227,14 @@ class LabelBook:
         labels = labels.copy()
         labels[row, column] = after
         fixed[row, column] = True
-        return SliceEdit(key, SlicePixels(original, painted.fixed), SlicePixels(labels, fixed), SliceMark())
+        return SliceEdit(
+            key, SlicePixels(original, painted.fixed), SlicePixels(labels, fixed), self._mark_by_hand(key)
+        )
+
+    def _mark_by_hand(self, key: SliceKey) -> SliceMark:
+        """The mark of a slice that is painted on: a model's mask that is corrected, or one drawn by hand."""
+        by_hand = key not in self.marks and not take_slice(self.prediction, key).any()
+        return SliceMark(made_by=None if by_hand else self.made_by(key))
 
     def _apply(self, label: str, edits: Iterable[SliceEdit], open_: bool = False) -> Change:
         """Write the slices and remember how they were."""
@@ -256,13 +282,19 @@ class LabelBook:
             else:
                 self.marks[key] = mark
         for key in released:
-            self.put_prediction(key, self._covered.pop(key, np.zeros_like(take_slice(self.prediction, key))))
+            self._uncover(key)
 
     def _cover(self, key: SliceKey) -> None:
         """Take the prediction of a slice from sight; it comes back when the slice is given back."""
         shown = take_slice(self.prediction, key)
         self._covered[key] = shown.copy()
         shown[...] = 0
+
+    def _uncover(self, key: SliceKey) -> None:
+        """Show what the model said of a slice again, if it did."""
+        said = self._covered.pop(key, None)
+        if said is not None and key in self._predicted_by:
+            self.put_prediction(key, said, self._predicted_by[key])
 
     def _write(self, indices: Indices, values: Labels) -> None:
         self.annotation[indices] = values

@@ -125,6 +125,10 @@ class Labelling(ABC):
         mark = self._book.marks.get(key)
         return "empty" if mark is None else "accepted" if mark.accepted else "edited"
 
+    def made_by(self, key: SliceKey) -> int | None:
+        """Number of the adapter whose mask a slice shows, 0 for the plain model; None for one drawn by hand."""
+        return self._book.made_by(key)
+
     def displayed(self) -> Labels:
         """A copy (z, y, x) of what is displayed: the user's slices, and the prediction everywhere else."""
         return self._book.displayed_volume()
@@ -277,6 +281,13 @@ class Labelling(ABC):
         if response.mask is None:
             self.failed.emit(response.failure)
         elif request.class_id in self._classes:
-            draft = Draft(request.key, request.class_id, request.prompts, response.mask, response.score)
+            draft = Draft(
+                request.key,
+                request.class_id,
+                request.prompts,
+                response.mask,
+                response.score,
+                response.made_by,
+            )
             self._changed(self._book.put_draft(draft, self._classes.locked))
             self.drafted.emit(draft)

@@ -82,13 +82,17 @@ class LearningPolicy:
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """SAM's mask (H, W) bool of one class, as it was just written into the annotation; `score` is its predicted IoU."""
+    """SAM's mask (H, W) bool of one class, as it was just written into the annotation; `score` is its predicted IoU.
+
+    `made_by` is the number of the adapter in use when it was made, 0 for the plain model; so in the other answers.
+    """
 
     key: SliceKey
     class_id: int
     prompts: Prompts = field(repr=False)
     mask: NDArray[np.bool_] = field(repr=False)
     score: float
+    made_by: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +118,7 @@ class PredictResponse:
     mask: NDArray[np.bool_] | None = None
     score: float = 0.0
     failure: str = ""
+    made_by: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +132,7 @@ class SliceLabels:
     labels: NDArray[np.uint16] = field(repr=False)
     epoch: int
     doubt: float = 0.0
+    made_by: int = 0
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ class Predictor:
         """Decode a click, and let the trainer go on when that is done."""
         try:
             answer = self._model.mask(request)
-            response = PredictResponse(request, answer.mask, answer.score)
+            response = PredictResponse(request, answer.mask, answer.score, made_by=self._model.version)
         except Exception as error:  # noqa: BLE001  # told to the user; the thread lives on
             response = PredictResponse(request, failure=in_plain_words("No mask could be made", error))
         finally:
@@ -179,7 +179,7 @@ class Predictor:
                 self._to_encode.clear()
             self._post(lambda: self._failed(message))
             return
-        result = SliceLabels(key, labels, plan.epoch, doubt)
+        result = SliceLabels(key, labels, plan.epoch, doubt, self._model.version)
         self._post(lambda: self._predicted(result))
 
 

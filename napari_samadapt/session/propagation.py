@@ -45,10 +45,11 @@ class Trust:
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """The classes found on the next slice, and a few words on each that ends before it."""
+    """The classes found on the next slice by the adapter `made_by`, and a few words on each that ends before it."""
 
     regions: Regions = field(repr=False)
     ended: Mapping[int, str]
+    made_by: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,7 @@ class Propagation:
     progress = Signal(int, int)
     """Slices done, and how many it may become."""
     finished = Signal(object, object)
-    """Regions by slice (a dict), and endings: pairs of the class id and why it ended on which slice (a list)."""
+    """What was found by slice (a dict of `Followed`), and endings: the class id, the slice and the reason (a list)."""
     failed = Signal(object)
     """The exception that ended it."""
 
@@ -188,7 +189,7 @@ class Propagation:
         key, *ahead = way.keys
         job.endings += [(class_id, key, reason) for class_id, reason in followed.ended.items()]
         if followed.regions:
-            job.found[key] = followed.regions
+            job.found[key] = followed
         else:
             job.total -= 1
         job.ways[0] = replace(way, keys=tuple(ahead), regions=followed.regions)
@@ -201,7 +202,7 @@ class _Job:
     window: Window
     trust: Trust
     total: int
-    found: dict[SliceKey, Regions] = field(default_factory=dict)
+    found: dict[SliceKey, Followed] = field(default_factory=dict)
     endings: list[tuple[int, SliceKey, str]] = field(default_factory=list)
 
 
@@ -211,4 +212,4 @@ def _follow_live(live: LiveModel, way: Way, window: Window, trust: Trust) -> Fol
     def ask(class_id: int, prompts: Prompts) -> MaskPrediction:
         return live.mask(PredictRequest(way.keys[0], window, prompts, class_id, 0))
 
-    return follow(way.regions, ask, trust)
+    return replace(follow(way.regions, ask, trust), made_by=live.version)

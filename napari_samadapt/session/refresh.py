@@ -84,7 +84,7 @@ class Refresh:
         before, after = take_slice(self._book.prediction, result.key), result.labels
         changed = changed_share(before, after) if result.key in self.known else 0.0
         self.known[result.key] = Evidence(result.doubt, changed, not after.any())
-        if self._book.put_prediction(result.key, after):
+        if self._book.put_prediction(result.key, after, result.made_by):
             self.predicted.emit(result.key)
         self.progress.emit(self._total - len(self._waiting), self._total)
 

@@ -81,6 +81,7 @@ class SessionView:
         self.window_name = ""  # what the user chose last; shown when the session has it
         self._camera_before = viewer.scene.camera.orientation
         self._connections = Connections()
+        panels.slice.strip.made_by = lambda index: session.made_by(SliceKey(session.axis, index))
         self._connect()
         self.show_axis()
         self._on_classes_changed()
@@ -90,6 +91,7 @@ class SessionView:
     def close(self) -> None:
         """Stop showing; the camera looks as before."""
         self._connections.close()
+        self._panels.slice.strip.made_by = lambda _index: None
         self._viewer.scene.camera.orientation = self._camera_before
         for name in EDGES:
             self._viewer.canvas.overlays.pop(name, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QEvent, QPoint, QRect, Qt, Signal
 from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent
@@ -20,6 +20,13 @@ _HEIGHT = 18
 _RANK = {"empty": 0, "predicted": 1, "edited": 2, "accepted": 3}
 
 
+def maker_text(made_by: int | None) -> str:
+    """Which model a slice's mask comes from, by the adapter's number; nothing for one drawn by hand."""
+    if made_by is None:
+        return ""
+    return ", mask by the plain model" if made_by == 0 else f", mask by adapter {made_by}"
+
+
 class SliceStrip(QWidget):
     """`chosen(index)` when a cell is clicked or dragged over.
 
@@ -30,6 +37,8 @@ class SliceStrip(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.made_by: Callable[[int], int | None] = lambda _index: None
+        """Tells the number of the adapter that made the mask of a slice."""
         self._states: list[str] = []
         self._current = 0
         self.setFixedHeight(_HEIGHT)
@@ -108,11 +117,13 @@ class SliceStrip(QWidget):
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent) and self._states:
             index = self.index_at(event.pos().x())
-            QToolTip.showText(
-                event.globalPos() + QPoint(0, 8), f"Slice {index}: {_MEANING[self._states[index]]}", self
-            )
+            QToolTip.showText(event.globalPos() + QPoint(0, 8), self.description(index), self)
             return True
         return super().event(event)
+
+    def description(self, index: int) -> str:
+        """A slice's state in words, and the model that its mask comes from."""
+        return f"Slice {index}: {_MEANING[self._states[index]]}{maker_text(self.made_by(index))}"
 
 
 class StripLegend(QWidget):

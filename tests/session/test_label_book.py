@@ -1,5 +1,7 @@
 """The rules of the label book as small pictures; `.` is background."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -168,3 +170,65 @@ def test_writes_go_through_the_writer(book):
     book.undo()
     book.redo()
     assert written == [2, 2, 2]
+
+
+def made_by(book: LabelBook) -> int | None:
+    return book.made_by(KEY)
+
+
+@pytest.mark.parametrize(
+    ("acts", "expected"),
+    [
+        ([], None),
+        (["paint", "accept"], None),
+        (["predict 2", "accept"], 2),
+        (["predict 2", "paint", "accept"], 2),
+        (["predict 2", "accept", "predict 3"], 2),
+        (["predict 2", "accept", "predict 3", "clear"], 3),
+        (["predict nothing", "paint"], None),
+        (["draft 0", "accept"], 0),
+        (["draft 4", "keep", "paint"], 4),
+        (["predict 2", "draft 4"], 4),
+        (["predict 2", "draft 4", "drop"], 2),
+        (["predict 2", "propose 5", "accept"], 5),
+        (["interpolate"], None),
+        (["predict 2", "forget"], None),
+    ],
+)  # fmt: skip
+def test_every_mask_knows_the_adapter_that_made_it_through_undo_and_redo(book, acts, expected):
+    said = []
+    for act in acts:
+        name, _, number = act.partition(" ")
+        match name:
+            case "predict":
+                empty = number == "nothing"
+                book.put_prediction(
+                    KEY, picture(".... ...." if empty else "22.. 22.."), 2 if empty else int(number)
+                )
+            case "paint":
+                paint(book, KEY, ".1.. ....")
+            case "draft":
+                book.put_draft(replace(draft("11.. 11.."), made_by=int(number)), ())
+            case "propose":
+                book.propose("propagation", {KEY: picture("1... ....")}, (), {KEY: int(number)})
+            case "interpolate":
+                book.propose("interpolation", {KEY: picture("1... ....")}, ())
+            case "forget":
+                book.clear_predictions()
+            case _:
+                {
+                    "accept": book.accept,
+                    "keep": book.keep_draft,
+                    "drop": book.drop_draft,
+                    "clear": book.clear,
+                }[name](KEY)
+        said.append(made_by(book))
+    assert made_by(book) == expected
+    if "predict" not in " ".join(acts[1:]):
+        steps = 0
+        while book.undo():
+            steps += 1
+        assert made_by(book) in (None, 2), "as before the first act of the user"
+        for _ in range(steps):
+            book.redo()
+        assert made_by(book) == expected

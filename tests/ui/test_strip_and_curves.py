@@ -25,6 +25,15 @@ def test_each_cell_has_the_colour_of_its_state(strip):
         assert picture.pixelColor(place).name() == STATE_COLORS[state]
 
 
+@pytest.mark.parametrize(
+    ("made_by", "said"),
+    [(None, "accepted"), (0, "accepted, mask by the plain model"), (3, "accepted, mask by adapter 3")],
+)
+def test_the_tooltip_tells_the_state_and_the_model_that_made_the_mask(strip, made_by, said):
+    strip.made_by = lambda index: made_by
+    assert strip.description(3) == f"Slice 3: {said}"
+
+
 def test_a_click_goes_to_the_slice(qtbot, strip):
     chosen = []
     strip.chosen.connect(chosen.append)
