@@ -18,7 +18,7 @@ from napari_samadapt.learning.samples import TrainingSample
 from .gate import Gate, Ticket
 from .messages import Episode, EpisodeOutcome, LearningPolicy, Origin, Post
 from .predictor import Predictor, in_plain_words
-from .promotion import split
+from .promotion import Earlier, split
 from .trainer import Trainer
 
 NOTHING_TO_LEARN = (
@@ -61,6 +61,7 @@ class LearningLoop:
         self.adapter: AdapterState | None = None
         self.origin: Origin | None = None
         """What the adapter was trained on; None for the plain model."""
+        self._earlier = Earlier()
         self._loading: object | None = None
         self._highest_version = 0
         self._accepted: frozenset[SliceKey] = frozenset()
@@ -141,10 +142,28 @@ class LearningLoop:
         self.config = config
         return self.forget()
 
+    def roll_back(self) -> None:
+        """Predict again with the adapter that did before this one, or with the plain model; SamAdaptError there.
+
+        A running episode is dropped; the next one goes on from what predicts then.
+        """
+        if self.adapter is None:
+            raise SamAdaptError("The plain model is in use: there is no update to go back from.")
+        if not self._earlier.kept:
+            self.forget()
+            return
+        self._drop_what_is_under_way()
+        adapter, origin = self._earlier.kept.pop()
+        self.config = adapter.config
+        self._predictor.run(lambda live: live.go_back(adapter)).add_done_callback(
+            lambda done: self._post(lambda: self._on_gone_back(done))
+        )
+        self._use(adapter, origin)
+
     def forget(self) -> Future[None]:
-        """Go back to the plain model."""
-        self.stop(keep=False)
-        self._loading = None
+        """Go back to the plain model, for good."""
+        self._drop_what_is_under_way()
+        self._earlier.kept.clear()
         self._use(None, None)
         return self._predictor.run(lambda live: live.reset())
 
@@ -161,7 +180,7 @@ class LearningLoop:
         self._loading = None
         if adapter is not None:
             self.config = adapter.config
-            self._use(adapter, origin)
+            self._succeed(adapter, origin)
         self._start_if_due()
         return True
 
@@ -245,15 +264,29 @@ class LearningLoop:
         if (error := done.exception()) is not None:
             self.failed.emit(in_plain_words("What was learned cannot be used", error))
         else:
-            self._use(done.result(), origin)
+            self._succeed(done.result(), origin)
         self._finish()
         self._start_if_due()
+
+    def _on_gone_back(self, done: Future[AdapterState]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self.failed.emit(in_plain_words("The adapter from before cannot be used", error))
 
     def _finish(self) -> None:
         self._ticket = None
         self._paused = False
         self._gate.pause(False)
         self.state_changed.emit(self.state)
+
+    def _drop_what_is_under_way(self) -> None:
+        self.stop(keep=False)
+        self._loading = None
+
+    def _succeed(self, adapter: AdapterState, origin: Origin | None) -> None:
+        """Use an adapter, and keep the one before it."""
+        if self.adapter is not None and self.origin is not None:
+            self._earlier.put(self.adapter, self.origin)
+        self._use(adapter, origin)
 
     def _use(self, adapter: AdapterState | None, origin: Origin | None) -> None:
         self.adapter, self.origin = adapter, origin

@@ -117,6 +117,11 @@ class LiveModel:
         self._model = self._state = None
         self.cache.keep_only(0)
 
+    def go_back(self, state: AdapterState) -> AdapterState:
+        """Predict again with an adapter that did before; it may be of another method than the one in use."""
+        self.reset()
+        return self.publish(state)
+
     def check(self, path: Path) -> None:
         """SamAdaptError when the file is no adapter for this base model; nothing is changed."""
         _, card = read_adapter(path)

@@ -1,11 +1,14 @@
-"""Which accepted slices an update is judged by, and whether it may predict. Main thread."""
+"""Which accepted slices an update is judged by, whether it may predict, and the adapters to go back to. Main thread."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from napari_samadapt.learning.adapters import AdapterState
 from napari_samadapt.learning.samples import TrainingSample
+
+from .messages import Origin
 
 TOLERANCE = 0.02
 """The update may lose this much Dice on the slices it is judged by."""
@@ -13,6 +16,10 @@ EVERY = 4
 """One of so many slices is kept out of an episode."""
 ENOUGH = 3
 """With fewer known slices none is kept out: the update is judged by what it learned from again."""
+KEPT = 5
+"""So many adapters can be gone back to."""
+KEPT_BYTES = 256 * 2**20
+"""Fewer where they are larger together; the last one is always kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,3 +60,20 @@ def objection(
 
 def _numbers(samples: Sequence[TrainingSample]) -> str:
     return ", ".join(str(sample.key.index) for sample in samples)
+
+
+@dataclass(eq=False)
+class Earlier:
+    """The adapters that predicted before the one in use, newest last."""
+
+    kept: list[tuple[AdapterState, Origin]] = field(default_factory=list)
+
+    def put(self, adapter: AdapterState, origin: Origin) -> None:
+        """Another adapter follows this one; the oldest that are too many are forgotten."""
+        self.kept.append((adapter, origin))
+        while len(self.kept) > 1 and (len(self.kept) > KEPT or sum(map(_size, self.kept)) > KEPT_BYTES):
+            del self.kept[0]
+
+
+def _size(entry: tuple[AdapterState, Origin]) -> int:
+    return sum(tensor.nbytes for tensor in entry[0].tensors.values())

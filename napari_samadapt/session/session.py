@@ -115,6 +115,16 @@ class Session(Assistance):
         return self._learning.version
 
     @property
+    def held_out_dice(self) -> float | None:
+        """Dice of the adapter in use on slices kept out of its last episode, where it was measured."""
+        return self._learning.origin.held_out_dice if self._learning.origin else None
+
+    @property
+    def can_roll_back(self) -> bool:
+        """True while an adapter predicts: one from before, or the plain model, can take its place again."""
+        return self._learning.version > 0
+
+    @property
     def refreshing(self) -> bool:
         """True while slices wait for the prediction of the adapter in use."""
         return self._refresh.waiting > 0
@@ -149,6 +159,13 @@ class Session(Assistance):
     def stop(self) -> None:
         """End the running episode and use what it learned."""
         self._learning.stop(keep=True)
+
+    def roll_back(self) -> None:
+        """Predict with the adapter that did before the last update, and in the end with the plain model.
+
+        A running episode is dropped, everything is predicted again. SamAdaptError for the plain model.
+        """
+        self._learning.roll_back()
 
     def reset_adapter(self) -> None:
         """Go back to the plain model: drop what was learned and the predictions."""

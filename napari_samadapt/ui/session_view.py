@@ -190,6 +190,8 @@ class SessionView:
         if self._session.learning_state == "training" and self._refreshed[1]:
             self._refreshed = (0, 0)
         session = self._session
+        if session.learning_state not in ("training", "paused"):
+            self._dice = session.held_out_dice
         self._panels.learning.set_settings(
             session.policy.enabled, session.config.method, session.policy.seconds or 60.0
         )
@@ -197,8 +199,9 @@ class SessionView:
         self.show_status()
 
     def _on_adapter_changed(self, version: int) -> None:
+        self._dice = self._session.held_out_dice
         if version == 0:
-            self._progress = self._dice = None
+            self._progress = None
             self._panels.learning.curves.clear_curves()
         self.show_status()
 
@@ -242,7 +245,9 @@ class SessionView:
     def show_status(self) -> None:
         session, progress = self._session, self._progress
         accepted, version = len(session.accepted), session.adapter_version
-        self._panels.learning.set_state(session.learning_state, can_start=accepted > 0, can_reset=version > 0)
+        self._panels.learning.set_state(
+            session.learning_state, can_start=accepted > 0, can_reset=session.can_roll_back
+        )
         self._panels.learning.set_status(
             learning_status(
                 LearningFacts(

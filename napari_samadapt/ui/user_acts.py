@@ -92,6 +92,7 @@ class UserActs:
             (panels.learning.paused, session.pause),
             (panels.learning.resumed, session.resume),
             (panels.learning.stopped, session.stop),
+            (panels.learning.rolled_back, session.roll_back),
             (panels.learning.reset, session.reset_adapter),
             (panels.learning.enabled, lambda on: self.set_policy(enabled=on)),
             (panels.learning.seconds, lambda seconds: self.set_policy(seconds=float(seconds))),

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.samples import TrainingSample
-from napari_samadapt.session.promotion import EVERY, TOLERANCE, objection, split
+from napari_samadapt.session.messages import Origin
+from napari_samadapt.session.promotion import EVERY, KEPT, KEPT_BYTES, TOLERANCE, Earlier, objection, split
 
 
 def samples_of(*indices: int) -> list[TrainingSample]:
@@ -60,3 +64,16 @@ def test_an_update_may_not_lose_dice(before: float, after: float, kept_back: boo
     if kept_back:
         assert "slices 4, 8" in said
         assert "slices 17" in said
+
+
+@pytest.mark.parametrize(
+    ("elements", "kept"),
+    [(1, KEPT), (KEPT_BYTES // 8, 2), (KEPT_BYTES, 1)],
+)
+def test_a_handful_of_adapters_is_kept_and_fewer_large_ones(elements: int, kept: int) -> None:
+    earlier = Earlier()
+    for version in range(1, KEPT + 3):
+        tensors = {"weight": torch.empty(elements, device="meta")}  # 4 bytes each
+        earlier.put(AdapterState(version, AdapterConfig(), (1,), tensors), Origin(Window(0.0, 1.0), 0))
+    newest = KEPT + 2
+    assert [adapter.version for adapter, _ in earlier.kept] == list(range(newest - kept + 1, newest + 1))

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.reading import read_labels
 from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.session import live_model
 from napari_samadapt.session import trainer as trainer_module
@@ -278,6 +280,71 @@ def test_a_reset_forgets_what_was_learned_and_no_version_is_used_twice(learned, 
     learned.start_learning()
     assert queue.run_until(lambda: settled(learned), 30)
     assert versions == [0, 2]
+
+
+def test_a_roll_back_serves_the_adapter_before_and_in_the_end_the_plain_model(learned, queue):
+    first, shown = learned._learning.adapter, learned.prediction.copy()
+    for version in (2, 3):
+        learned.start_learning()
+        assert queue.run_until(lambda version=version: learned.adapter_version == version, 30)
+    assert queue.run_until(lambda: settled(learned), 30)
+    versions = heard(learned.adapter_changed)
+    learned.roll_back()
+    learned.roll_back()
+    assert learned.refreshing, "everything is predicted again"
+    assert queue.run_until(lambda: settled(learned), 30)
+    assert (learned.adapter_version, learned._learning.adapter) == (1, first)
+    assert np.array_equal(learned.prediction, shown)
+    assert learned.made_by(SliceKey(0, 0)) == 1
+    learned.start_learning()
+    assert queue.run_until(lambda: settled(learned), 30)
+    assert versions == [2, 1, 4], "a number belongs to the same weights for ever"
+    learned.roll_back()
+    assert learned.can_roll_back
+    learned.roll_back()
+    assert (learned.adapter_version, learned.can_roll_back) == (0, False)
+    assert not learned.prediction.any()
+    with pytest.raises(SamAdaptError, match="plain model is in use"):
+        learned.roll_back()
+
+
+def test_learning_goes_on_from_what_a_roll_back_serves(learned, queue, monkeypatch):
+    learned.start_learning()
+    assert queue.run_until(lambda: learned.adapter_version == 2, 30)
+    steps = heard(learned.progress)
+    learned.set_policy(replace(learned.policy, steps=10_000))
+    learned.start_learning()
+    assert queue.run_until(lambda: bool(steps), 30)
+    learned.roll_back()
+    assert learned.learning_state == "off", "the episode would have gone on from what was taken back"
+    first = learned._learning.adapter.tensors
+    starts = []
+
+    def remember(model, samples, config, held_out=()):
+        starts.append(adapters.state(model))
+        return iter(())
+
+    learned._trainer._loop = remember
+    learned.start_learning()
+    assert queue.run_until(lambda: bool(starts) and settled(learned), 30)
+    assert all(torch.equal(starts[0][name], first[name]) for name in first)
+    assert learned.adapter_version == 1
+
+
+def test_a_roll_back_crosses_a_change_of_method(learned, queue, tmp_path):
+    saved = learned.save_adapter(tmp_path / "liver.safetensors").result(10)
+    learned.set_method(AdapterConfig("lora"))
+    learned.start_learning()
+    assert queue.run_until(lambda: settled(learned), 30)
+    applied = learned.apply_adapter(saved)
+    assert queue.run_until(applied.done, 10)
+    assert learned.config.method == "conv-lora"
+    learned.roll_back()
+    assert queue.run_until(lambda: settled(learned), 30)
+    assert (learned.config.method, learned.adapter_version) == ("lora", 2)
+    learned.start_learning()
+    assert queue.run_until(lambda: settled(learned), 30)
+    assert learned.config.method == "lora"
 
 
 @pytest.mark.parametrize("method", ["lora", "decoder-only", "conv-lora"])

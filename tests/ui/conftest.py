@@ -75,6 +75,8 @@ class FakeSession:
         self.config = SimpleNamespace(method="conv-lora", decoder="queries")
         self.learning_state = "idle"
         self.adapter_version = 0
+        self.held_out_dice = None
+        self.can_roll_back = False
         self.can_undo = self.can_redo = None
         self.calls = []
 
@@ -165,7 +167,7 @@ class FakeSession:
 
 for name in (
     *("undo", "redo", "reject", "begin_edit", "record_edit", "look_at", "close"),
-    *("start_learning", "pause", "resume", "stop", "reset_adapter", "set_method"),
+    *("start_learning", "pause", "resume", "stop", "roll_back", "reset_adapter", "set_method"),
 ):
     setattr(FakeSession, name, recorded(name))
 

@@ -210,6 +210,7 @@ def test_learning_from_the_panel(dock):
         (panel.paused, "pause"),
         (panel.resumed, "resume"),
         (panel.stopped, "stop"),
+        (panel.rolled_back, "roll_back"),
         (panel.reset, "reset_adapter"),
     ):
         signal.emit()

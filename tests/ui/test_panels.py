@@ -129,7 +129,18 @@ def test_slice_panel(qtbot, shown):
 
 def test_learning_panel(qtbot, shown):
     panel = shown(LearningPanel())
-    said = heard(panel, "enabled", "method", "seconds", "started", "paused", "resumed", "stopped", "reset")
+    said = heard(
+        panel,
+        "enabled",
+        "method",
+        "seconds",
+        "started",
+        "paused",
+        "resumed",
+        "stopped",
+        "rolled_back",
+        "reset",
+    )
     panel.set_settings(True, "lora", 45)
     panel.set_state("idle", can_start=True, can_reset=True)
     assert said == []
@@ -140,7 +151,9 @@ def test_learning_panel(qtbot, shown):
     panel.set_state("paused", can_start=True)
     click(qtbot, panel, "Resume")
     click(qtbot, panel, "Stop")
+    click(qtbot, panel, "Roll back")  # there is nothing to go back from
     panel.set_state("idle", can_start=True, can_reset=True)
+    click(qtbot, panel, "Roll back")
     click(qtbot, panel, "Reset")
     choose(panel, "Decoder only")
     choose(panel, "45 s")
@@ -149,6 +162,7 @@ def test_learning_panel(qtbot, shown):
         ("paused",),
         ("resumed",),
         ("stopped",),
+        ("rolled_back",),
         ("reset",),
         ("method", "decoder-only"),
         ("seconds", 45),

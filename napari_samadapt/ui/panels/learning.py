@@ -19,7 +19,7 @@ _SECONDS = (15, 30, 60, 120, 300)
 
 class LearningPanel(QWidget):
     """`enabled(bool)`, `method(name)`, `settings()`, `seconds(int)`, `started()`, `paused()`, `resumed()`, `stopped()`,
-    `reset()`.
+    `rolled_back()`, `reset()`.
     """
 
     enabled = Signal(bool)
@@ -30,6 +30,7 @@ class LearningPanel(QWidget):
     paused = Signal()
     resumed = Signal()
     stopped = Signal()
+    rolled_back = Signal()
     reset = Signal()
 
     def __init__(self, methods: Sequence[str] = tuple(METHOD_TEXTS), parent: QWidget | None = None) -> None:
@@ -62,6 +63,11 @@ class LearningPanel(QWidget):
             "Pause", "Wait, and keep what was learned in this episode", self._on_pause_clicked
         )
         self._stop = button("Stop", "End the episode now and use what it learned", self.stopped.emit)
+        self._roll_back = button(
+            "Roll back",
+            "Take the last update back: predict with the model from before it",
+            self.rolled_back.emit,
+        )
         self._reset = button(
             "Reset", "Forget everything learned and go back to the plain model", self.reset.emit
         )
@@ -69,7 +75,8 @@ class LearningPanel(QWidget):
         self._status = hint_label(2)
         layout = column(self)
         layout.addLayout(row(self._on, 1, self._method, self._settings, self._seconds))
-        layout.addLayout(row(self._start, self._pause, self._stop, self._reset))
+        layout.addLayout(row(self._start, self._pause, self._stop))
+        layout.addLayout(row(self._roll_back, self._reset))
         layout.addWidget(self.curves)
         layout.addWidget(self._status)
         self.set_state("off", can_start=False)
@@ -90,6 +97,7 @@ class LearningPanel(QWidget):
         self._pause.setEnabled(busy)
         self._pause.setText("Resume" if state == "paused" else "Pause")
         self._stop.setEnabled(busy)
+        self._roll_back.setEnabled(can_reset)
         self._reset.setEnabled(can_reset)
         self._method.setEnabled(not busy)
         self._settings.setEnabled(not busy)
