@@ -1,12 +1,15 @@
-"""Label arithmetic on one slice: what a class's new mask does to the labels that are already there."""
+"""Label arithmetic: what a class's new mask does to the labels that are already there, and the parts of masks."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SamAdaptError
+
+SPECK = 0.05
+"""A part with less than this share of the largest part's voxels is a speck."""
 
 
 def merge_class(
@@ -50,6 +53,32 @@ def largest_component(mask: NDArray[Any]) -> NDArray[np.bool_]:
     if len(sizes) < 3:  # one part, or none
         return np.array(mask, bool)
     return np.asarray(parts == sizes.argmax())
+
+
+def in_one_piece(slices: Iterable[NDArray[Any]]) -> set[int]:
+    """The ids that have a single connected part in every labelled slice (H, W) that shows them."""
+    whole: set[int] = set()
+    scattered: set[int] = set()
+    for labels in slices:
+        for class_id in (int(i) for i in np.unique(labels) if i):
+            (scattered if len(components(labels == class_id)) > 1 else whole).add(class_id)
+    return whole - scattered
+
+
+def specks(mask: NDArray[Any], trusted: NDArray[Any] | None = None) -> NDArray[np.bool_]:
+    """The parts of a mask (z, y, x) that are small against its largest part, and touch no voxel of `trusted`."""
+    found = np.zeros(mask.shape, bool)
+    where = np.nonzero(mask.any((1, 2)))[0], np.nonzero(mask.any((0, 2)))[0], np.nonzero(mask.any((0, 1)))[0]
+    if not len(where[0]):
+        return found
+    box = tuple(slice(w[0], w[-1] + 1) for w in where)
+    parts, sizes = _numbered(mask[box])
+    small = sizes < SPECK * sizes.max()
+    small[0] = False
+    if trusted is not None:
+        small[np.unique(parts[np.asarray(trusted[box], bool)])] = False
+    found[box] = small[parts]
+    return found
 
 
 def _numbered(mask: NDArray[Any]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:

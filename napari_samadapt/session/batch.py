@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window, auto_window, looks_like_ct, render_slice
+from napari_samadapt.imaging.masks import in_one_piece, specks
 from napari_samadapt.imaging.volume import SliceKey, Volume, put_slice, slice_count, take_slice
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapter_file import AdapterCard
@@ -212,8 +213,9 @@ def adapt_volume(
 ) -> Adapted:
     """Adapt `sam` (changed in place) to labelled slices of one axis, and predict every slice along that axis.
 
-    Every id in `slices` is a class. From four slices on, one is held out for the first part of the training, so that
-    the report can say how well a slice is predicted that was not seen. `load_seconds` goes into the report as it is.
+    Every id in `slices` is a class; specks of the prediction are dropped for those that are in one piece there. From
+    four slices on, one is held out for the first part of the training, so that the report can say how well a slice is
+    predicted that was not seen. `load_seconds` goes into the report as it is.
     Raises SamAdaptError when the slices cannot be learnt from.
     """
     class_ids = sorted({int(i) for labels in slices.values() for i in np.unique(labels)} - {0})
@@ -226,6 +228,8 @@ def adapt_volume(
     episode = run_episode(model, training, config, on_step, held_out)
     started = perf_counter()
     prediction = predict_volume(model, volume, axis, window, on_slice)
+    for class_id in in_one_piece(slices.values()):
+        prediction[specks(prediction == class_id)] = 0
     report = AdaptReport(
         method=adapter.method,
         decoder=adapter.decoder,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_samadapt.imaging.errors import SamAdaptError
-from napari_samadapt.imaging.masks import largest_component, merge_class
+from napari_samadapt.imaging.masks import in_one_piece, largest_component, merge_class, specks
 
 
 def test_merging_moves_the_class_and_spares_the_locked_one():
@@ -64,3 +64,25 @@ def test_merging_laws(labels, mask, class_id, locked):
 )
 def test_the_largest_part(mask, expected):
     assert largest_component(np.array(mask)).astype(int).tolist() == expected
+
+
+def test_specks_are_small_apart_and_touch_nothing_trusted():
+    mask = np.zeros((3, 10, 30), bool)
+    mask[:, 2:8, 2:8] = True  # 108 voxels
+    mask[0, 0, 20:25] = True  # 5 of them
+    mask[1, 0, 20:26] = True  # joined to those: 11 in all, no speck
+    mask[2, 9, 25:28] = True
+    mask[0, 9, 0] = True
+    assert np.argwhere(specks(mask)).tolist() == [[0, 9, 0], [2, 9, 25], [2, 9, 26], [2, 9, 27]]
+    trusted = np.zeros_like(mask)
+    trusted[0, 9, 0] = True
+    assert np.argwhere(specks(mask, trusted)).tolist() == [[2, 9, 25], [2, 9, 26], [2, 9, 27]]
+    assert not specks(np.zeros_like(mask)).any()
+
+
+def test_classes_in_one_piece():
+    slices = [
+        np.array([[1, 1, 0, 2, 0, 2]]),  # 2 is in two pieces here
+        np.array([[1, 0, 2, 2, 3, 3]]),
+    ]
+    assert in_one_piece(slices) == {1, 3}

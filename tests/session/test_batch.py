@@ -1,11 +1,14 @@
 """Batch adaptation: what is read of the labels, what is refused, and that predictions land on their slices."""
 
+import types
+
 import numpy as np
 import pytest
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey, Volume
+from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.fine_tune import FineTuneConfig, TrainProgress
 from napari_samadapt.session import batch
 
@@ -64,3 +67,24 @@ def test_a_loss_that_is_no_number_is_told_plainly(monkeypatch):
     monkeypatch.setattr(batch, "fine_tune", fail)
     with pytest.raises(SamAdaptError, match="the loss became nan"):
         batch.run_episode(None, (), FineTuneConfig())
+
+
+def test_specks_of_a_class_in_one_piece_are_dropped(monkeypatch):
+    predicted = np.zeros((3, 8, 8), np.uint16)
+    predicted[:, :5, :5] = 4
+    predicted[:, :2, 6:] = 9
+    predicted[0, 7, 7] = 4
+    predicted[0, 7, 0] = 9
+    slices = {SliceKey(0, 1): np.array([[4, 4, 0, 9, 0, 9]], np.uint16)}
+    model = types.SimpleNamespace(sam=types.SimpleNamespace())
+    monkeypatch.setattr(batch, "new_model", lambda *_: model)
+    monkeypatch.setattr(batch, "training_samples", lambda *_: ())
+    monkeypatch.setattr(batch, "run_episode", lambda *_: batch.EpisodeReport(1, 0.1, 0.5, None))
+    monkeypatch.setattr(batch, "predict_volume", lambda *_: predicted.copy())
+    monkeypatch.setattr(batch.adapters, "trainable", lambda _: {})
+    sam = types.SimpleNamespace(model_type="tiny", device="cpu")
+    adapted = batch.adapt_volume(
+        sam, VOLUME, slices, adapter=AdapterConfig(), config=FineTuneConfig(), window=WINDOW
+    )
+    changed = np.argwhere(adapted.prediction != predicted).tolist()
+    assert changed == [[0, 7, 7]], "9 was in two pieces: its small parts may be real"
