@@ -69,6 +69,7 @@ class LearningLoop:
             SliceKey, TrainingSample
         ] = {}  # copies; those missing are made when an episode starts
         self._new: set[SliceKey] = set()
+        self._left_out: set[SliceKey] = set()  # accepted, but an update that learned from them was kept back
         self._ticket: Ticket | None = None
         self._paused = False
 
@@ -91,16 +92,23 @@ class LearningLoop:
         for key in self._samples.keys() - keys:
             del self._samples[key]
         added = keys - self._accepted
-        self._accepted = keys
+        self._forget_but(keys)
         self._samples |= {key: self._source.sample(key) for key in added}
-        self._new = (self._new & keys) | added
+        self._new |= added
         self._start_if_due()
 
     def renew_samples(self, keys: frozenset[SliceKey]) -> None:
         """The axis or the grey values changed: samples of the slices still accepted are made again when needed."""
         self._samples.clear()
-        self._new &= keys
+        self._forget_but(keys)
+
+    def _forget_but(self, keys: frozenset[SliceKey]) -> None:
+        """No other slices are accepted any more."""
         self._accepted = keys
+        self._new &= keys
+        self._left_out &= keys
+        if self.origin is not None:
+            self.origin = replace(self.origin, learned=self.origin.learned & keys)
 
     # Episodes.
 
@@ -110,9 +118,11 @@ class LearningLoop:
         self.state_changed.emit(self.state)
 
     def start(self) -> None:
-        """Start an episode now, unless one runs; SamAdaptError when there is nothing to learn from."""
+        """Start an episode now, from all accepted slices, unless one runs; SamAdaptError when they show nothing."""
         if self._ticket is not None:
             return
+        self._new |= self._left_out
+        self._left_out.clear()
         if self._loading is not None:
             raise SamAdaptError("An adapter is being loaded: try again in a moment.")
         if not self._class_ids():
@@ -216,7 +226,8 @@ class LearningLoop:
         new = tuple(sample for sample in samples if sample.key in self._new)
         held_out: tuple[TrainingSample, ...] = ()
         if self.adapter is not None:
-            parts = split(samples, new, self._highest_version)
+            learned = (self.origin.learned if self.origin else frozenset()) - self._new
+            parts = split(samples, learned, self._highest_version)
             training, judges = parts.training, parts.judges
         else:
             held_out = new[len(new) // 2 :][:1] if len(samples) >= self.policy.hold_out_from else ()
@@ -225,10 +236,10 @@ class LearningLoop:
         return Episode(training, held_out, judges, new, self._class_ids(), self.config, self.policy, view)
 
     def _all_samples(self) -> tuple[TrainingSample, ...]:
-        """One of every accepted slice, in their order."""
+        """One of every accepted slice, in their order, without those that are left out."""
         missing = self._accepted - self._samples.keys()
         self._samples |= {key: self._source.sample(key) for key in missing}
-        return tuple(self._samples[key] for key in sorted(self._samples))
+        return tuple(self._samples[key] for key in sorted(self._samples.keys() - self._left_out))
 
     def _class_ids(self) -> tuple[int, ...]:
         """The classes that the samples show or the adapter knows; none where no sample shows one."""
@@ -247,13 +258,16 @@ class LearningLoop:
         if ticket is not self._ticket:
             return
         if outcome.tensors is None:
+            self._left_out |= outcome.suspects & self._accepted - self._new
             self._finish()
             if outcome.failure:
                 self.failed.emit(outcome.failure)
             self._start_if_due()
             return
         adapter = AdapterState(self.next_version(), episode.config, episode.class_ids, outcome.tensors)
-        origin = replace(episode.origin, held_out_dice=outcome.held_out_dice)
+        learned = frozenset(sample.key for sample in (*episode.samples, *episode.held_out, *episode.judges))
+        learned = learned & self._accepted - self._new
+        origin = replace(episode.origin, held_out_dice=outcome.held_out_dice, learned=learned)
         self._predictor.run(lambda live: live.publish(adapter)).add_done_callback(
             lambda done: self._post(lambda: self._on_published(ticket, origin, done))
         )

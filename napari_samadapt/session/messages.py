@@ -161,11 +161,15 @@ class RefreshPlan:
 
 @dataclass(frozen=True)
 class Origin:
-    """What an adapter was trained on: the grey values, the numpy axis of the slices, and Dice where it was measured."""
+    """What an adapter was trained on: the grey values, the numpy axis of the slices, and Dice where it was measured.
+
+    `learned` are the accepted slices that it has learned from, in this session.
+    """
 
     window: Window
     axis: int
     held_out_dice: float | None = None
+    learned: frozenset[SliceKey] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,9 +194,10 @@ class Episode:
 class EpisodeOutcome:
     """What an episode learned, or None with the reason in plain words ("" where it was dropped on purpose).
 
-    An update that its judges object to counts as nothing learned.
+    An update that its judges object to counts as nothing learned; the `suspects` are to be left out of learning.
     """
 
     tensors: Mapping[str, Tensor] | None
     failure: str = ""
     held_out_dice: float | None = None
+    suspects: frozenset[SliceKey] = frozenset()

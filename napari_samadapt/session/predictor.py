@@ -9,14 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-import torch
-
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.volume import SliceKey
 
 from .gate import Gate
 from .live_model import LiveModel
 from .messages import Post, PredictRequest, PredictResponse, Priority, RefreshPlan, SliceLabels
+from .recovery import out_of_memory
 
 T = TypeVar("T")
 Task = Callable[[], None]
@@ -207,7 +206,7 @@ def in_plain_words(what: str, error: BaseException) -> str:
     """A sentence for the user about an error of a worker; unexpected ones go to the log in full."""
     if isinstance(error, SamAdaptError):
         return str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if out_of_memory(error):
         return f"{what}: the memory is full. Close other programs, or choose a smaller model or input size."
     _log.error("%s", what, exc_info=error)
     return f"{what} ({type(error).__name__}: {error}). Your masks are kept."

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.adapters import AdapterState
 from napari_samadapt.learning.samples import TrainingSample
 
 from .messages import Origin
 
-TOLERANCE = 0.02
-"""The update may lose this much Dice on the slices it is judged by."""
+TOLERANCE = 0.1
+"""An update may lose this much Dice on the slices it is judged by: learning from others costs some of the fit."""
+STRICT = 0.02
+"""No more than this where a new slice contradicts the model in use."""
+CONTRADICTS = 0.1
+"""Dice of the model in use on a new slice below this is no mere mistake: one of the two is wrong."""
 EVERY = 4
 """One of so many slices is kept out of an episode."""
 ENOUGH = 3
@@ -30,13 +35,13 @@ class Split:
     judges: tuple[TrainingSample, ...]
 
 
-def split(samples: Sequence[TrainingSample], new: Sequence[TrainingSample], turn: int) -> Split:
-    """New slices are always learned from; every fourth of the others, another quarter each `turn`, is kept out.
+def split(samples: Sequence[TrainingSample], learned: Set[SliceKey], turn: int) -> Split:
+    """Every fourth of the slices that the adapter in use has learned from, another quarter each `turn`, is kept out.
 
-    The adapter in use has learned from the judges in an earlier episode, so it has the advantage.
+    No others may judge: a wrong mask would speak for the update that learned from it. The adapter in use has the
+    advantage.
     """
-    fresh = {sample.key for sample in new}
-    known = [sample for sample in samples if sample.key not in fresh]
+    known = [sample for sample in samples if sample.key in learned]
     if len(known) < ENOUGH:
         return Split(tuple(samples), tuple(known))
     stride = min(EVERY, len(known))
@@ -45,21 +50,39 @@ def split(samples: Sequence[TrainingSample], new: Sequence[TrainingSample], turn
     return Split(tuple(sample for sample in samples if sample.key not in kept_out), judges)
 
 
+@dataclass(frozen=True)
+class Objection:
+    """Why an update must not predict, and the new slices that are to be left out of learning."""
+
+    reason: str
+    suspects: frozenset[SliceKey]
+
+
 def objection(
-    before: float, after: float, judges: Sequence[TrainingSample], new: Sequence[TrainingSample]
-) -> str:
-    """Why an update must not predict, or "" where it may: Dice on the judges before and after it."""
-    if after >= before - TOLERANCE:
-        return ""
+    before: float, after: float, judges: Sequence[SliceKey], agreement: Mapping[SliceKey, float]
+) -> Objection | None:
+    """Whether an update must not predict: Dice on the judges before and after it.
+
+    `agreement` is Dice of the model in use on each new slice. Those that contradict it are the suspects, or else all.
+    """
+    contradicting = frozenset(key for key, dice in agreement.items() if dice < CONTRADICTS)
+    if after >= before - (STRICT if contradicting else TOLERANCE):
+        return None
+    suspects = contradicting or frozenset(agreement)
     said = (
         f"The update was kept back: on slices {_numbers(judges)} Dice fell from {before:.2f} to {after:.2f}. "
         "The model in use stays."
     )
-    return f"{said} Look again at what was accepted since: slices {_numbers(new)}." if new else said
+    if suspects:
+        said += (
+            f" Look again at what was accepted since: slices {_numbers(sorted(suspects))} are left out "
+            "until you correct and accept them, or press Start."
+        )
+    return Objection(said, suspects)
 
 
-def _numbers(samples: Sequence[TrainingSample]) -> str:
-    return ", ".join(str(sample.key.index) for sample in samples)
+def _numbers(keys: Sequence[SliceKey]) -> str:
+    return ", ".join(str(key.index) for key in keys)
 
 
 @dataclass(eq=False)

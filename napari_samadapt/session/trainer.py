@@ -6,13 +6,14 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.fine_tune import FineTuneConfig, TrainProgress, fine_tune, held_out_dice
@@ -23,6 +24,7 @@ from .gate import Gate, Ticket
 from .messages import Episode, EpisodeOutcome, Post
 from .predictor import in_plain_words
 from .promotion import objection
+from .recovery import at_lower_cost
 
 PROGRESS_SECONDS = 0.1
 REJECTED = "The update was rejected because its numbers became invalid. Your masks and the model in use are unchanged."
@@ -101,19 +103,28 @@ def run_episode(
     loop: FineTune = fine_tune,
 ) -> EpisodeOutcome:
     """Train the twin until the episode's limit is reached or `may_step` says no. Runs on the train thread."""
+    policy = episode.policy
+    config = FineTuneConfig(seconds=policy.seconds, steps=policy.steps, seed=policy.seed)
     try:
-        with spared_cores(episode.policy.spare_cores):
+        with spared_cores(policy.spare_cores):
             model = twin.result()
+            start = adapters.state(model)
             before = held_out_dice(model, episode.judges) if episode.judges else None
-            last = _run_steps(loop, model, episode, may_step, report)
+            agreement = {one.key: held_out_dice(model, [one]) for one in episode.new if episode.judges}
+            last = at_lower_cost(
+                lambda cost: _run_steps(loop, model, episode, cost, may_step, report),
+                config,
+                lambda: _start_again(model, start),
+            )
             if last is None:
                 return EpisodeOutcome(None)
             dice = last.held_out_dice
             if before is not None:
                 dice = held_out_dice(model, episode.judges)
                 report(replace(last, held_out_dice=dice))
-                if reason := objection(before, dice, episode.judges, episode.new):
-                    return EpisodeOutcome(None, reason)
+                judges = [judge.key for judge in episode.judges]
+                if (kept_back := objection(before, dice, judges, agreement)) is not None:
+                    return EpisodeOutcome(None, kept_back.reason, suspects=kept_back.suspects)
         tensors = adapters.state(model)
     except CancelledError:
         return EpisodeOutcome(None)
@@ -121,8 +132,6 @@ def run_episode(
         return EpisodeOutcome(None, REJECTED)
     except Exception as error:  # noqa: BLE001  # told to the user; the thread lives on
         return EpisodeOutcome(None, in_plain_words("Learning stopped", error))
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        return EpisodeOutcome(None, REJECTED)
     return EpisodeOutcome(tensors, held_out_dice=dice)
 
 
@@ -130,12 +139,14 @@ def _run_steps(
     loop: FineTune,
     model: SemanticSam,
     episode: Episode,
+    config: FineTuneConfig,
     may_step: Callable[[], bool],
     report: Callable[[TrainProgress], None],
 ) -> TrainProgress | None:
-    """The progress after the last step, or None where not one was made. Not every step is reported."""
-    policy = episode.policy
-    config = FineTuneConfig(seconds=policy.seconds, steps=policy.steps, seed=policy.seed)
+    """The progress after the last step, or None where not one was made. Not every step is reported.
+
+    Raises FloatingPointError where the loss or a weight is no number.
+    """
     steps = loop(model, episode.samples, config, episode.held_out)
     last, reported, told = None, None, float("-inf")
     while may_step() and (progress := next(steps, None)) is not None:
@@ -145,7 +156,17 @@ def _run_steps(
             reported, told = progress, time.monotonic()
     if last is not None and last is not reported:
         report(last)
+    if not all(bool(torch.isfinite(weight).all()) for weight in adapters.trainable(model).values()):
+        raise FloatingPointError("a weight became infinite or no number")
     return last
+
+
+def _start_again(model: SemanticSam, start: Mapping[str, Tensor]) -> None:
+    """Everything as it was before the first step, and the memory of that attempt given back."""
+    model.zero_grad(set_to_none=True)
+    adapters.load(model, start)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @contextmanager

@@ -11,7 +11,17 @@ from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.session.messages import Origin
-from napari_samadapt.session.promotion import EVERY, KEPT, KEPT_BYTES, TOLERANCE, Earlier, objection, split
+from napari_samadapt.session.promotion import (
+    CONTRADICTS,
+    EVERY,
+    KEPT,
+    KEPT_BYTES,
+    STRICT,
+    TOLERANCE,
+    Earlier,
+    objection,
+    split,
+)
 
 
 def samples_of(*indices: int) -> list[TrainingSample]:
@@ -19,14 +29,18 @@ def samples_of(*indices: int) -> list[TrainingSample]:
     return [TrainingSample(SliceKey(0, i), empty.astype(np.float32), empty.astype(np.int64)) for i in indices]
 
 
+def keys_of(*indices: int) -> set[SliceKey]:
+    return {SliceKey(0, index) for index in indices}
+
+
 def numbers(samples) -> list[int]:
     return [sample.key.index for sample in samples]
 
 
 @given(st.integers(0, 30), st.integers(0, 5), st.integers(0, 100))
-def test_new_slices_are_always_learned_from(known: int, new: int, turn: int) -> None:
+def test_only_what_the_model_in_use_has_learned_judges(known: int, new: int, turn: int) -> None:
     samples = samples_of(*range(known + new))
-    parts = split(samples, samples[known:], turn)
+    parts = split(samples, keys_of(*range(known)), turn)
     assert set(numbers(parts.training)) >= set(range(known, known + new))
     assert set(numbers(parts.training)) | set(numbers(parts.judges)) == set(range(known + new))
     assert (len(parts.judges) > 0) == (known > 0)
@@ -36,34 +50,46 @@ def test_new_slices_are_always_learned_from(known: int, new: int, turn: int) -> 
 
 
 def test_every_known_slice_is_learned_from_in_its_turn() -> None:
-    samples = samples_of(*range(9))
-    learned = [set(numbers(split(samples, samples[8:], turn).training)) for turn in range(EVERY)]
-    judges = [set(numbers(split(samples, samples[8:], turn).judges)) for turn in range(EVERY)]
+    samples, known = samples_of(*range(9)), keys_of(*range(8))
+    learned = [set(numbers(split(samples, known, turn).training)) for turn in range(EVERY)]
+    judges = [set(numbers(split(samples, known, turn).judges)) for turn in range(EVERY)]
     assert set.union(*judges) == set(range(8))
     assert sum(map(len, judges)) == 8, "each judges once a round"
     assert set.union(*learned) == set(range(9))
 
 
 def test_few_slices_judge_although_they_are_learned_from() -> None:
-    samples = samples_of(3, 9, 12)
-    parts = split(samples, samples[2:], 1)
+    parts = split(samples_of(3, 9, 12), keys_of(3, 9), 1)
     assert numbers(parts.training) == [3, 9, 12]
     assert numbers(parts.judges) == [3, 9]
 
 
+AGREES, CONTRADICTING = {SliceKey(0, 17): 0.5}, {SliceKey(0, 17): 0.5, SliceKey(0, 21): CONTRADICTS / 2}
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "kept_back"),
+    ("after", "agreement", "suspects"),
     [
-        (0.9, 0.95, False), (0.9, 0.9, False), (0.9, 0.9 - TOLERANCE + 1e-6, False),
-        (0.9, 0.85, True), (0.9, float("nan"), True), (0.0, 0.0, False),
+        (0.95, AGREES, None),
+        (0.95, CONTRADICTING, None),
+        (0.9 - TOLERANCE + 1e-6, AGREES, None),
+        (0.9 - TOLERANCE - 1e-6, AGREES, {17}),
+        (0.9 - STRICT + 1e-6, CONTRADICTING, None),
+        (0.9 - STRICT - 1e-6, CONTRADICTING, {21}),
+        (float("nan"), AGREES, {17}),
+        (0.1, {}, set()),
     ],
-)  # fmt: skip
-def test_an_update_may_not_lose_dice(before: float, after: float, kept_back: bool) -> None:
-    said = objection(before, after, samples_of(4, 8), samples_of(17))
-    assert bool(said) == kept_back
-    if kept_back:
-        assert "slices 4, 8" in said
-        assert "slices 17" in said
+)
+def test_an_update_may_not_lose_dice(after: float, agreement: dict, suspects: set[int] | None) -> None:
+    said = objection(0.9, after, [SliceKey(0, 4), SliceKey(0, 8)], agreement)
+    if suspects is None:
+        assert said is None
+        return
+    assert said is not None
+    assert {key.index for key in said.suspects} == suspects
+    assert "slices 4, 8" in said.reason
+    for index in suspects:
+        assert f"slices {index} are left out" in said.reason
 
 
 @pytest.mark.parametrize(

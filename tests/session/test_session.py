@@ -15,6 +15,7 @@ from napari_samadapt.imaging.reading import read_labels
 from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.session import live_model
 from napari_samadapt.session import trainer as trainer_module
 from napari_samadapt.session.messages import LearningPolicy, PredictResponse
@@ -253,6 +254,40 @@ def test_invalid_numbers_reject_the_update_and_keep_the_model(learned, queue, mo
     assert failures == [trainer_module.REJECTED]
     assert learned.adapter_version == 1
     assert np.array_equal(learned.prediction, before)
+
+
+def test_slices_of_an_update_that_was_kept_back_are_left_out_until_start_or_another_accept(
+    learned, queue, monkeypatch
+):
+    episodes, failures = [], heard(learned.failed)
+    dice = {"judge": iter([0.9, 0.5])}  # before and after the update
+
+    def judged(model, samples):
+        return 0.0 if samples[0].key.index == 3 else next(dice["judge"], 0.9)
+
+    def remember(model, samples, config, held_out=()):
+        episodes.append([sample.key.index for sample in samples])
+        yield TrainProgress(1, 0.1, 1.0, 1.0, ())
+
+    monkeypatch.setattr(trainer_module, "held_out_dice", judged)
+    learned._trainer._loop = remember
+    learned.set_policy(replace(learned.policy, enabled=True))
+    for index in (3, 4):  # slice 3 contradicts the model in use
+        paint(learned, index)
+        learned.accept(SliceKey(0, index))
+        assert queue.run_until(lambda: settled(learned), 30)
+    assert (episodes, learned.adapter_version) == ([[2, 3], [2, 4]], 2)
+    assert len(failures) == 1
+    assert "slices 3 are left out" in failures[0]
+    paint(learned, 3, value=2)
+    learned.accept(SliceKey(0, 3))
+    assert queue.run_until(lambda: settled(learned), 30)
+    assert episodes[2:] == [[2, 3, 4]], "another mask is another chance"
+    dice["judge"] = iter([0.9, 0.5])
+    learned.start_learning()
+    assert queue.run_until(lambda: settled(learned), 30)
+    assert len(failures) == 2
+    assert "left out" not in failures[1], "no slice is new"
 
 
 def test_pause_resume_and_stop(make_session, queue):

@@ -83,11 +83,11 @@ def test_what_goes_wrong_is_told_in_a_sentence(error, message):
     assert outcome.failure.startswith(message)
 
 
-@pytest.mark.parametrize(("after", "served"), [(0.9, True), (0.8, True), (0.79, True), (0.7, False)])
+@pytest.mark.parametrize(("after", "served"), [(0.9, True), (0.8, True), (0.76, True), (0.7, False)])
 def test_an_update_that_its_judges_object_to_is_kept_back(monkeypatch, after, served):
     """The judges are never learned from; what they say is reported with the last step."""
-    answers = iter([0.8, after])
-    monkeypatch.setattr("napari_samadapt.session.trainer.held_out_dice", lambda model, judges: next(answers))
+    answers = iter([0.8, 0.5, after])
+    monkeypatch.setattr("napari_samadapt.session.trainer.held_out_dice", lambda model, samples: next(answers))
     told = []
     episode = an_episode(judges=(a_sample(4), a_sample(8)))
     outcome = run_episode(episode, a_twin(), lambda: True, told.append, counting)
@@ -97,6 +97,7 @@ def test_an_update_that_its_judges_object_to_is_kept_back(monkeypatch, after, se
         assert outcome.held_out_dice == after
     else:
         assert "slices 4, 8 Dice fell from 0.80 to 0.70" in outcome.failure
+        assert outcome.suspects == {SliceKey(0, 0)}
 
 
 def test_weights_that_are_not_numbers_are_rejected():
@@ -123,6 +124,72 @@ def test_cores_are_left_to_the_window_while_training_and_given_back():
     with spared_cores(10_000):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+NAN = FloatingPointError("the loss became nan")
+FULL = (
+    torch.OutOfMemoryError("CUDA out of memory"),
+    MemoryError(),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"
+    ),
+)
+
+
+def failing_above(batch_size, error, at_step, tried):
+    """A loop that spoils the weights and fails at a step while its batch is larger than can be."""
+
+    def loop(model, samples, config, held_out=()):
+        tried.append((config.batch_size, config.pool_size, model.weight.detach().clone()))
+        for progress in counting(model, samples, config):
+            with torch.no_grad():
+                model.weight += 1.0
+            if config.batch_size > batch_size and progress.step == at_step:
+                with torch.no_grad():
+                    model.weight.fill_(float("nan"))
+                if error is not None:
+                    raise error
+            yield progress
+
+    return loop
+
+
+@pytest.mark.parametrize("error", [NAN, *FULL, None], ids=["loss", "gpu", "memory", "allocator", "weights"])
+@pytest.mark.parametrize("at_step", [1, 3])
+@pytest.mark.parametrize(("fits", "batches"), [(2, [4, 2]), (1, [4, 2, 1])])
+def test_an_episode_that_fails_goes_on_by_itself_at_half_the_cost(error, at_step, fits, batches):
+    twin, tried = a_twin(), []
+    start = twin.result().weight.detach().clone()
+    outcome = run_episode(
+        an_episode(), twin, lambda: True, lambda _: None, failing_above(fits, error, at_step, tried)
+    )
+    assert [batch for batch, _, _ in tried] == batches
+    assert [pool for _, pool, _ in tried] == [32, 16, 8][: len(batches)]
+    assert all(torch.equal(weight, start) for _, _, weight in tried), "nothing of a failed attempt is left"
+    assert torch.allclose(outcome.tensors["weight"], start + 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(NAN, REJECTED), *((error, "Learning stopped: the memory is full.") for error in FULL)],
+)
+def test_an_episode_that_fails_with_one_slice_per_step_tells_why(error, told):
+    tried = []
+    outcome = run_episode(
+        an_episode(), a_twin(), lambda: True, lambda _: None, failing_above(0, error, 2, tried)
+    )
+    assert [batch for batch, _, _ in tried] == [4, 2, 1]
+    assert outcome.tensors is None
+    assert outcome.failure.startswith(told)
+
+
+def test_an_error_that_costs_no_memory_is_not_tried_again():
+    tried = []
+    outcome = run_episode(
+        an_episode(), a_twin(), lambda: True, lambda _: None, failing_above(0, KeyError("x"), 1, tried)
+    )
+    assert len(tried) == 1
+    assert outcome.failure.startswith("Learning stopped (KeyError")
 
 
 class Stepper:
