@@ -182,7 +182,7 @@ def test_a16_activation_checkpointing_gives_the_same_loss_and_gradients(reentran
         loss = forward(x).square().mean()
         balance = layer.balance_loss
         assert balance is not None
-        layer.balance_loss = None
+        layer.scores = None
         total = loss + balance if not reentrant else loss
         layer.zero_grad()
         total.backward()
@@ -197,7 +197,7 @@ def test_a21_a_single_expert_needs_no_routing(scale: int) -> None:
     layer = awake(make_layer(scales=(scale,))).train()
     x = torch.randn(4, 6, 6, 16)
     z = x @ layer.lora_a.T
-    expected = layer.base(x) + layer.change(z + one_by_one(layer, z)[:, 0])
+    expected = layer.added_to(layer.base, x, z + one_by_one(layer, z)[:, 0])
     torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
     assert layer.gate is None
     assert layer.balance_loss is None

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from napari_samadapt.learning.adapters.gating import NoisyTopKGate, expected_load, squared_variation
+from napari_samadapt.learning.adapters.gating import (
+    NoisyTopKGate,
+    Scores,
+    balance_loss,
+    expected_load,
+    squared_variation,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,14 +30,14 @@ def test_a7_squared_variation(values: list[int], expected: float) -> None:
 def test_a8_load() -> None:
     clean = torch.tensor([[1, 0, -1], [0.2, 0.1, 0.3]], dtype=torch.float64)
     noisy = torch.tensor([[1.2, -0.1, -0.7], [-0.2, 0.6, 0.1]], dtype=torch.float64)
-    load = expected_load(clean, noisy, torch.full_like(clean, 0.5), noisy.topk(2).values, k=1)
+    load = expected_load(Scores(clean, torch.full_like(clean, 0.5), noisy), k=1)
     expected = torch.tensor([[0.986097, 0.0081975, 5.424e-6], [0.211855, 0.5, 0.274253]], dtype=torch.float64)
     torch.testing.assert_close(load, expected, rtol=0, atol=1e-6)
     assert float(squared_variation(load.sum(0))) == pytest.approx(0.529204, abs=1e-6)
     clean, deviation = torch.tensor([[0.2, 0.1, 0.3, -0.4]]), torch.tensor([[0.5, 0.3, 0.4, 0.6]])
     noisy = clean + deviation * torch.tensor([[0.3, -1, 0.2, 0.9]])
     expected = torch.tensor([[0.359424, 0.175324, 0.450262, 0.096800]])
-    load = expected_load(clean, noisy, deviation, noisy.topk(2).values, k=1)
+    load = expected_load(Scores(clean, deviation, noisy), k=1)
     torch.testing.assert_close(load, expected, rtol=0, atol=1e-5)
 
 
@@ -40,7 +46,7 @@ def test_a8_load_is_the_chance_to_stay_when_the_own_noise_is_drawn_again(k: int)
     torch.manual_seed(0)
     clean, deviation = torch.tensor([[0.2, 0.1, 0.3, -0.4]]), torch.tensor([[0.5, 0.3, 0.4, 0.6]])
     noisy = clean + deviation * torch.tensor([[0.3, -1, 0.2, 0.9]])
-    load = expected_load(clean, noisy, deviation, noisy.topk(k + 1).values, k)[0]
+    load = expected_load(Scores(clean, deviation, noisy), k)[0]
     for expert in range(4):
         again = noisy.repeat(400_000, 1)
         again[:, expert] = clean[0, expert] + deviation[0, expert] * torch.randn(len(again))
@@ -54,9 +60,19 @@ def test_a7_all_items_on_one_of_8_experts_cost_0_16() -> None:
         gate.weight[0, :, 5] = 1000  # far above any noise
     choice = gate(torch.ones(25, 3))
     assert choice.experts.unique().tolist() == [5]
-    assert choice.balance_loss is not None
-    assert choice.balance_loss.item() == pytest.approx(0.16, abs=1e-6)
-    assert gate.eval()(torch.ones(25, 3)).balance_loss is None
+    assert choice.scores is not None
+    assert balance_loss([choice.scores], 1).item() == pytest.approx(0.16, abs=1e-6)
+    assert gate.eval()(torch.ones(25, 3)).scores is None
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_gates_reckoned_together_have_the_sum_of_their_terms(k: int) -> None:
+    torch.manual_seed(0)
+    gates = [NoisyTopKGate(3, 4, k, noise_epsilon=0.01).double() for _ in range(4)]
+    items = [5, 2, 5, 1]
+    scores = [gate(torch.randn(n, 3).double()).scores for gate, n in zip(gates, items, strict=True)]
+    apart = sum(balance_loss([one], k) for one in scores)
+    torch.testing.assert_close(balance_loss(scores, k), apart)
 
 
 def test_a21_uniform_routing_has_the_expected_variation() -> None:

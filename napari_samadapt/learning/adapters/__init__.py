@@ -12,7 +12,7 @@ from ..promptable_sam import PromptableSam
 from .adapter import Adapter, CannotMergeError, Sites, original, replace_modules, twin
 from .cobot import Slot
 from .config import ATTACH, METHODS, AdapterConfig
-from .conv_lora import ConvLoRALinear
+from .conv_lora import ConvLoRALinear, balance_loss_of
 
 __all__ = [
     "METHODS",
@@ -102,12 +102,11 @@ def first_changed_block(sam: PromptableSam) -> int:
 
 def pop_balance_loss(sam: PromptableSam) -> Tensor:
     """The sum over blocks of the last forward's load-balance terms; 0 where there is none. Clears them."""
-    total = torch.zeros((), device=sam.device)
-    for module in adapters_of(sam):
-        if isinstance(module, ConvLoRALinear) and module.balance_loss is not None:
-            total = total + module.balance_loss
-            module.balance_loss = None
-    return total
+    layers = [module for module in adapters_of(sam) if isinstance(module, ConvLoRALinear)]
+    total = balance_loss_of(layers)
+    for layer in layers:
+        layer.scores = None
+    return torch.zeros((), device=sam.device) if total is None else total
 
 
 def learning_rates(model: nn.Module) -> dict[str, float]:

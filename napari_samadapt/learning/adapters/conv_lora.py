@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .adapter import CannotMergeError
 from .conv_experts import ConvExperts, Interpolation
-from .gating import NoisyTopKGate
+from .gating import NoisyTopKGate, Scores, balance_loss
 from .lora import LoRALinear
 
 NOISE_EPSILON = 1e-2
@@ -22,9 +22,8 @@ NOISE_EPSILON = 1e-2
 class ConvLoRALinear(LoRALinear):
     """h = W0 x + b0 + (alpha / r) W_d (z + sum_i G(z)_i E_i(z)), z = W_e x, on tokens (B', H, W, in).
 
-    The gate chooses per leading item B': per window in windowed blocks, per image in global ones. `balance_loss` is
-    the load-balance term of the last training forward (a float32 scalar; None before one, in eval mode and without a
-    gate).
+    The gate chooses per leading item B': per window in windowed blocks, per image in global ones. `scores` are the
+    gate's in the last training forward; None before one, in eval mode and without a gate.
 
     Options:
       experts, scales: the scales of the experts, 1 ... `experts` unless `scales` names them. A single expert needs
@@ -58,20 +57,24 @@ class ConvLoRALinear(LoRALinear):
         epsilon = 0.0 if paper_literal else NOISE_EPSILON
         routed = gated and len(chosen) > 1
         self.gate = NoisyTopKGate(rank, len(chosen), top_k, epsilon) if routed else None
-        self.balance_loss: Tensor | None = None
+        self.scores: Scores | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy gets: all but the loss, which belongs to the graph of one forward."""
-        return self.__dict__ | {"balance_loss": None}
+        """What a copy gets: all but the scores, which belong to the graph of one forward."""
+        return self.__dict__ | {"scores": None}
+
+    @property
+    def balance_loss(self) -> Tensor | None:
+        """The load-balance term of the last training forward: a float32 scalar."""
+        return balance_loss_of([self])
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.bottleneck(x)  # (B', H, W, r)
-        h: Tensor = self.base(x)
         with torch.autocast(x.device.type, enabled=False):  # so small that half precision would gain nothing
             maps = z.to(torch.promote_types(z.dtype, torch.float32))
             mixed = self._mixture(maps)
             bottleneck = maps + mixed if self.residual else mixed
-        return h + self.change(bottleneck.to(z.dtype))
+        return self.added_to(self.base, x, bottleneck)
 
     def merged(self) -> nn.Linear:
         """Conv-LoRA is input-dependent and not linear: raises CannotMergeError."""
@@ -87,7 +90,7 @@ class ConvLoRALinear(LoRALinear):
             return self._weighted(maps, every.expand(len(maps), -1), None)
         choice = self.gate(maps.mean((1, 2)))
         if not _recomputing():
-            self.balance_loss = None if choice.balance_loss is None else choice.balance_loss.float()
+            self.scores = choice.scores
         return self._weighted(maps, choice.experts, choice.weights)
 
     def _weighted(self, maps: Tensor, chosen: Tensor, weights: Tensor | None) -> Tensor:
@@ -100,6 +103,14 @@ class ConvLoRALinear(LoRALinear):
             return out
         out = out.view(-1, k, *out.shape[1:])
         return out.sum(1) if weights is None else torch.einsum("bk,bkhwr->bhwr", weights, out)
+
+
+def balance_loss_of(layers: Sequence[ConvLoRALinear]) -> Tensor | None:
+    """The sum of the layers' load-balance terms, a float32 scalar; None where there is none."""
+    gates = [(layer.scores, layer.gate.top_k) for layer in layers if layer.scores and layer.gate]
+    if not gates:
+        return None
+    return balance_loss([scores for scores, _ in gates], gates[0][1]).float()
 
 
 def _recomputing() -> bool:

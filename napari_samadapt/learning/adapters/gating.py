@@ -1,5 +1,6 @@
 """Which expert an item gets: noisy top-k gating and its load-balance loss [Shazeer 2017; arXiv 2401.17868, App. A]."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,15 +10,26 @@ from torch import Tensor, nn
 BALANCE_COEFFICIENT = 1e-2
 
 
+class Scores(NamedTuple):
+    """What a gate thought of n experts in training, for its load balance: each (B, n), or (L, B, n) of L gates.
+
+    `noisy` is `clean` plus noise of the standard deviation `deviation`; its largest values were chosen.
+    """
+
+    clean: Tensor
+    deviation: Tensor
+    noisy: Tensor
+
+
 class Choice(NamedTuple):
     """The experts (B, k) int64 of B items and their weights (B, k), which sum to 1.
 
-    `balance_loss` is a scalar in training, None otherwise.
+    `scores` in training, None otherwise.
     """
 
     experts: Tensor
     weights: Tensor
-    balance_loss: Tensor | None
+    scores: Scores | None
 
 
 class NoisyTopKGate(nn.Module):
@@ -35,31 +47,50 @@ class NoisyTopKGate(nn.Module):
     def forward(self, pooled: Tensor) -> Choice:
         weight = self.weight.to(pooled.dtype)
         if not self.training:
-            values, experts = (pooled @ weight[0]).topk(self.top_k)
-            return Choice(experts, self._weights(values), None)
+            return Choice(*_chosen(pooled @ weight[0], self.top_k), None)
         clean, width = (pooled @ weight).unbind()  # (B, n)
         deviation = F.softplus(width) + self.noise_epsilon
         noisy = torch.addcmul(clean, deviation, torch.randn_like(clean))
-        values, order = noisy.topk(min(self.top_k + 1, clean.shape[1]))
-        experts, weights = order[:, : self.top_k], self._weights(values[:, : self.top_k])
-        importance = torch.zeros_like(clean).scatter(1, experts, weights)
-        load = expected_load(clean, noisy, deviation, values, self.top_k)
-        variation = squared_variation(torch.stack([importance, load]).sum(1))
-        return Choice(experts, weights, BALANCE_COEFFICIENT * variation.sum())
-
-    def _weights(self, values: Tensor) -> Tensor:
-        """The softmax over the kept values (B, k). A single one is exactly 1, and has no gradient."""
-        return torch.ones_like(values) if self.top_k == 1 else values.softmax(1)
+        return Choice(*_chosen(noisy, self.top_k), Scores(clean, deviation, noisy))
 
 
-def expected_load(clean: Tensor, noisy: Tensor, deviation: Tensor, top: Tensor, k: int) -> Tensor:
-    """P(b, i) (B, n): that expert i stays in the top k when only its own noise is drawn again.
+def _chosen(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The best k experts of logits (..., n), and the softmax over them.
 
-    `top` are the k + 1 largest values of `noisy`, in order; k of them where all n experts are taken.
+    The weight of a single one is exactly 1, and has no gradient.
     """
-    if k >= clean.shape[1]:
+    if k == 1:
+        experts = logits.detach().argmax(-1, keepdim=True)
+        return experts, torch.ones_like(logits[..., :1])
+    values, experts = logits.topk(k)
+    return experts, values.softmax(-1)
+
+
+def balance_loss(scores: Sequence[Scores], k: int) -> Tensor:
+    """The sum of the load-balance terms of gates that keep k experts, a scalar of at least float32.
+
+    Gates that saw equally many items are reckoned together: on many small tensors the calls are what takes time.
+    """
+    alike: dict[torch.Size, list[Scores]] = {}
+    for one in scores:
+        alike.setdefault(one.clean.shape, []).append(one)
+    terms = [_balance(Scores(*map(torch.stack, zip(*group, strict=True))), k) for group in alike.values()]
+    return BALANCE_COEFFICIENT * torch.stack(terms).sum()
+
+
+def _balance(scores: Scores, k: int) -> Tensor:
+    """CV^2 of the importance and of the load, summed over L gates: a scalar of scores (L, B, n)."""
+    experts, weights = _chosen(scores.noisy, k)
+    importance = torch.zeros_like(scores.clean).scatter(-1, experts, weights)
+    return squared_variation(torch.stack([importance, expected_load(scores, k)]).sum(-2)).sum()
+
+
+def expected_load(scores: Scores, k: int) -> Tensor:
+    """P(b, i), in the shape of the scores: that expert i stays in the top k when only its own noise is drawn again."""
+    clean, deviation, noisy = scores
+    if k >= clean.shape[-1]:
         return torch.ones_like(clean)
-    last_in, first_out = top[:, k - 1 : k + 1].chunk(2, 1)
+    last_in, first_out = noisy.topk(k + 1).values[..., k - 1 :].chunk(2, -1)
     threshold = torch.where(noisy > first_out, first_out, last_in)
     stays: Tensor = torch.special.ndtr((clean - threshold) / deviation)
     return stays

@@ -35,9 +35,19 @@ class LowRank(nn.Module):
         """A x: (..., in) to (..., r)."""
         return x @ self.down().T
 
-    def change(self, z: Tensor) -> Tensor:
-        """(alpha / r) B z: (..., r) to (..., out)."""
-        return (z @ self.lora_b.T) * self.scale
+    def added_to(self, base: nn.Linear, x: Tensor, z: Tensor) -> Tensor:
+        """base(x) + (alpha / r) B z: x (..., in) and z (..., r) to (..., out)."""
+        return with_product(base, x, z, self.lora_b, self.scale)
+
+
+def with_product(base: nn.Linear, x: Tensor, z: Tensor, up: Tensor, scale: float = 1.0) -> Tensor:
+    """base(x) + scale z up^T: x (..., in), z (..., r) and up (out, r) to (..., out).
+
+    The product is added within the output of `base`: nothing else of that size is made or read.
+    """
+    h: Tensor = base(x.flatten(0, -2))
+    h.addmm_(z.flatten(0, -2).to(h.dtype), up.T.to(h.dtype), alpha=scale)
+    return h.view(*x.shape[:-1], -1)
 
 
 class LoRALinear(LowRank, Adapter):
@@ -50,8 +60,7 @@ class LoRALinear(LowRank, Adapter):
         self.base = base.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        h: Tensor = self.base(x)
-        return h + self.change(self.bottleneck(x))
+        return self.added_to(self.base, x, self.bottleneck(x))
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
@@ -71,8 +80,7 @@ class PartsLoRA(Adapter):
 
     def forward(self, x: Tensor) -> Tensor:
         down, up = self.factors()
-        h: Tensor = self.base(x)
-        return h + (x @ down.T) @ up.T
+        return with_product(self.base, x, x @ down.T, up)
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """The changes of all parts as one: A (n r, in) and the scaled B (out, n r), zero in the rows of other parts."""
