@@ -18,12 +18,14 @@ class AutomaticDecoder(nn.Module, ABC):
 
     `rate`: its learning rate. `reads_fine`: whether it looks at SAM's finer features. `class_rows`: how the names of
     those weights begin that hold a row for background, one for each class, and one for each of `more_rows`.
+    `settles`: whether it can learn from slices without a training step, by `settle`.
     """
 
     rate: ClassVar[float]
     reads_fine: ClassVar[bool]
     class_rows: ClassVar[str]
     more_rows: ClassVar[tuple[int, ...]] = ()
+    settles: ClassVar[bool] = False
 
     @abstractmethod
     def probabilities(self, sam: PromptableSam, images: Tensor, features: Tensor, fine: Fine) -> Tensor:
@@ -44,13 +46,13 @@ class AutomaticDecoder(nn.Module, ABC):
 
     @property
     def blank(self) -> bool:
-        """Whether it knows nothing yet and can learn from slices in closed form: `settle` is for that."""
+        """Whether it knows nothing yet of some class, and `settle` would tell it."""
         return False
 
     def settle(
         self, sam: PromptableSam, batch: SampleTensors, features: Tensor, fine: Fine, rng: torch.Generator
     ) -> None:
-        """Learn from the slices in closed form.
+        """Learn from the slices without a training step, starting from what it knows.
 
         `features` (B, C, h, w) and `fine` are the slices' embeddings and finer features.
         """

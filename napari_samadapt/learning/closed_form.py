@@ -1,7 +1,7 @@
-"""Heads in closed form: ridge regression from features under some pixels to the classes there.
+"""Heads without a training step: a regression from features under some pixels to the classes there.
 
-It needs no training step, so a prediction follows an accepted slice at once; and the features are pretrained for
-exactly this (training/train_detail.py), as in R2-D2 (arXiv 1805.08136).
+A prediction follows an accepted slice at once. The ridge regression is in closed form, and the features are pretrained
+for exactly that (training/train_detail.py), as in R2-D2 (arXiv 1805.08136); the logistic regression goes on from it.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PIXELS = 4096
-"""Pixels of each slice that the regression sees."""
+PIXELS, ALL_PIXELS = 4096, 20480
+"""Pixels of each slice that the regression sees, at most, and of all slices together."""
 RIDGE = 1.5e-3
 """Weight of the penalty, as a share of the features' mean square; about what the pretraining found best."""
 SHARPNESS = 10.0
 """The regression answers about 0 or 1: this makes logits of it."""
+STEPS, PULL = 30, 1e-4
+"""Steps of the logistic regression, and the weight of the penalty on going away from where it starts."""
 
 
 def features_at(maps: Sequence[Tensor], points: Tensor) -> Tensor:
@@ -55,3 +57,27 @@ def ridge_heads(features: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
     """Weights (D, K) and bias (K,) of logits, from features (N, D) and one-hot answers (N, K)."""
     weights = SHARPNESS * ridge(features, answers)
     return weights[:-1], weights[-1]
+
+
+@torch.enable_grad()
+def logistic_heads(features: Tensor, targets: Tensor, weights: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (D, K) and bias (K,) that make the targets (N,) of features (N, D) likelier than those given do.
+
+    Some steps of L-BFGS on the cross-entropy, each feature measured by its mean square.
+    """
+    x = F.pad(features.detach(), (0, 1), value=1.0)
+    scale = x.square().mean(0).sqrt().clamp_min(1e-6)
+    x = x / scale
+    start = torch.cat([weights, bias[None]]).detach() * scale[:, None]
+    found = start.clone().requires_grad_(True)
+    optimizer = torch.optim.LBFGS([found], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(x @ found, targets) + PULL * (found - start).square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    fitted = found.detach() / scale[:, None]
+    return fitted[:-1], fitted[-1]

@@ -16,7 +16,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from .automatic import AutomaticDecoder
-from .closed_form import balanced_pixels, features_at, ridge_heads
+from .closed_form import ALL_PIXELS, PIXELS, balanced_pixels, features_at, logistic_heads, ridge_heads
 from .losses import cross_entropy_and_dice
 from .predict import resize
 from .promptable_sam import Fine, PromptableSam, scaled_size
@@ -46,6 +46,7 @@ class DetailDecoder(AutomaticDecoder):
     rate = 5e-3
     reads_fine = False
     class_rows = "heads."
+    settles = True
 
     def __init__(self, sam: PromptableSam, classes: int) -> None:
         super().__init__()
@@ -113,25 +114,36 @@ class DetailDecoder(AutomaticDecoder):
 
     @property
     def blank(self) -> bool:
-        """True until a head has a weight."""
-        return not any(bool(head.weight.any()) for head in self.heads)  # type: ignore[operator]  # convolutions
+        """True while a class, or the background, has no weight in any head."""
+        return not bool(self._head_weights()[0].any(0).all())
 
     @torch.no_grad()
     def settle(
         self, sam: PromptableSam, batch: SampleTensors, features: Tensor, fine: Fine, rng: torch.Generator
     ) -> None:
-        """Fit the heads to the slices by ridge regression."""
+        """Fit the heads to the slices by regression, from where they are; those of new classes by ridge first."""
         grid = slice_grid((int(batch.images.shape[2]), int(batch.images.shape[3])), sam.input_size)
         maps = self.slice_features(batch.images, features, sam.input_size)
         targets = targets_on_detail(batch.targets, grid)
-        points = balanced_pixels(targets, rng)
-        classes = len(self.heads[0].weight)  # type: ignore[arg-type]
-        answers = F.one_hot(targets.flatten(1).gather(1, points), classes).float()
-        weights, bias = ridge_heads(features_at(maps, points).flatten(0, 1), answers.flatten(0, 1))
-        first = 0
-        for head, channels in zip(self.heads, CHANNELS, strict=True):
-            head.weight.copy_(weights[first : first + channels].T[:, :, None, None])  # type: ignore[operator]
-            first += channels
+        points = balanced_pixels(targets, rng, min(PIXELS, ALL_PIXELS // len(targets)))
+        seen = features_at(maps, points).flatten(0, 1)
+        answers = targets.flatten(1).gather(1, points).flatten()
+        weights, bias = self._head_weights()
+        new = ~weights.any(0)
+        if new.any():
+            ridge_weights, ridge_bias = ridge_heads(seen, F.one_hot(answers, len(bias)).float())
+            weights = torch.where(new, ridge_weights, weights)
+            bias = torch.where(new, ridge_bias, bias)
+        self._set_head_weights(*logistic_heads(seen, answers, weights, bias))
+
+    def _head_weights(self) -> tuple[Tensor, Tensor]:
+        """Weights (D, K + 1) of the features at all strides, and the bias (K + 1,)."""
+        weights = [head.weight[:, :, 0, 0].T for head in self.heads]  # type: ignore[index]
+        return torch.cat(weights), self.heads[0].bias  # type: ignore[return-value]
+
+    def _set_head_weights(self, weights: Tensor, bias: Tensor) -> None:
+        for head, part in zip(self.heads, torch.split(weights, list(CHANNELS)), strict=True):
+            head.weight.copy_(part.T[:, :, None, None])  # type: ignore[operator]
         self.heads[0].bias.copy_(bias)  # type: ignore[operator]
 
     def slice_features(

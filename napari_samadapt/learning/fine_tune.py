@@ -27,7 +27,7 @@ BALANCE_ONE, BALANCE_SEVERAL = 1.0, 2.0
 """The load-balance term's weight with one class and with several (Conv-LoRA, section 4)."""
 
 SETTLE_SLICES = 12
-"""The closed-form start looks at no more slices than these."""
+"""A start without training steps looks at no more slices than these."""
 
 Parts = tuple[tuple[str, float], ...]
 
@@ -120,7 +120,7 @@ def fine_tune(
 
 @torch.no_grad()
 def settle(model: SemanticSam, data: SampleTensors, rng: torch.Generator) -> None:
-    """Let an automatic decoder that knows nothing yet learn from some of the slices in closed form."""
+    """Let an automatic decoder that knows nothing of some class yet learn from some of the slices at once."""
     if not model.decoder.blank:
         return
     batch = data.draw(SETTLE_SLICES, rng)
@@ -211,9 +211,14 @@ def held_out_dice(model: SemanticSam, samples: Sequence[TrainingSample]) -> floa
     """Mean Dice over the classes present in the samples or predicted there; 1 when there is neither."""
     data = stack_samples(samples, model.class_ids, model.sam.device)
     predicted = torch.cat([model(data.images[i : i + 1]).argmax(1) for i in range(len(data))])
+    return class_dice(predicted, data.targets, len(model.class_ids))
+
+
+def class_dice(predicted: Tensor, targets: Tensor, classes: int) -> float:
+    """Mean Dice over those of the classes 1 ... `classes` that one of the two (N, H, W) shows; 1 when there is none."""
     scores = []
-    for position in range(1, len(model.class_ids) + 1):
-        a, b = predicted == position, data.targets == position
+    for position in range(1, classes + 1):
+        a, b = predicted == position, targets == position
         size = int(a.sum() + b.sum())
         if size:
             scores.append(2 * int((a & b).sum()) / size)

@@ -2,12 +2,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from napari_samadapt.learning.closed_form import balanced_pixels, features_at, ridge
+from napari_samadapt.learning.closed_form import balanced_pixels, features_at, logistic_heads, ridge
 from napari_samadapt.learning.detail_decoder import CHANNELS, DetailDecoder
 from napari_samadapt.learning.fine_tune import settle
 from napari_samadapt.learning.mini import build_mini
 from napari_samadapt.learning.samples import SampleTensors
-from napari_samadapt.learning.semantic import SemanticSam
+from napari_samadapt.learning.semantic import SemanticSam, carry_decoder_over
 
 
 def random_maps(count: int = 2, side: int = 16) -> tuple[torch.Tensor, ...]:
@@ -28,6 +28,14 @@ def test_a_larger_penalty_gives_smaller_weights() -> None:
     x, y = torch.randn(200, 5), torch.randn(200, 2)
     sizes = [float(ridge(x, y, penalty).norm()) for penalty in (1e-4, 1e-1, 10.0)]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_logistic_regression_finds_a_linear_rule() -> None:
+    torch.manual_seed(0)
+    features, truth = torch.randn(600, 5), 3 * torch.randn(5, 3)
+    targets = (features @ truth).argmax(1)
+    weights, bias = logistic_heads(features, targets, torch.zeros(5, 3), torch.zeros(3))
+    assert float(((features @ weights + bias).argmax(1) == targets).float().mean()) > 0.97
 
 
 def test_features_at_pixels_are_what_the_heads_see_there(tiny_sam) -> None:
@@ -73,6 +81,19 @@ def test_what_was_learned_is_not_thrown_away(tiny_sam) -> None:
     before = {name: tensor.clone() for name, tensor in model.decoder.state_dict().items()}
     settle(model, squares(), torch.Generator().manual_seed(0))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.decoder.state_dict().items())
+
+
+def test_a_new_class_is_learned_and_the_others_stay_known(tiny_sam) -> None:
+    model, data = SemanticSam(tiny_sam, (7,)), squares()
+    only_first = SampleTensors(data.images, torch.where(data.targets == 1, 1, 0))
+    settle(model, only_first, torch.Generator().manual_seed(0))
+    more = SemanticSam(tiny_sam, (7, 40))
+    carry_decoder_over(model, more)
+    assert more.decoder.blank
+    settle(more, data, torch.Generator().manual_seed(0))
+    assert not more.decoder.blank
+    predicted = more(data.images).argmax(1)
+    assert all(float((predicted[data.targets == c] == c).float().mean()) > 0.9 for c in (0, 1, 2))
 
 
 def test_the_queries_decoder_has_no_closed_form(tiny_sam) -> None:
