@@ -21,21 +21,20 @@ _PLAIN = "plain weights"
 class MethodText:
     """A method in words.
 
-    `numbers` are those of rank, alpha and experts that it has; `merges_into` says what `adapters.merge` makes of it,
-    empty where merging is refused; `ours` marks what no paper has.
+    `merges_into` says what `adapters.merge` makes of it, empty where merging is refused; `ours` marks what no paper
+    has.
     """
 
     title: str
     sentence: str
     source: str
-    numbers: tuple[str, ...] = ()
     merges_into: str = ""
     ours: bool = False
 
 
 @dataclass(frozen=True)
-class DecoderText:
-    """An automatic decoder in words."""
+class TitledText:
+    """An automatic decoder or an option in words."""
 
     title: str
     sentence: str
@@ -44,41 +43,41 @@ class DecoderText:
 METHOD_TEXTS: Mapping[str, MethodText] = {
     "conv-lora": MethodText(
         "Conv-LoRA", "LoRA on the fused qkv whose bottleneck passes a mixture of convolutional experts.",
-        _CONV_LORA, ("rank", "alpha", "experts"),
+        _CONV_LORA,
     ),
     "lora": MethodText(
         "LoRA", "A low-rank change of the fused qkv weight of every block.",
-        _LORA, ("rank", "alpha"), _PLAIN,
+        _LORA, _PLAIN,
     ),
     "lora-qv": MethodText(
         "LoRA q, v", "Separate low-rank changes of the query and the value weights, as in SAM-COBOT.",
-        _LORA, ("rank", "alpha"), _PLAIN,
+        _LORA, _PLAIN,
     ),
     "cobot-lora": MethodText(
         "COBOT LoRA", "LoRA on q and v whose bottlenecks are coordinated across blocks and mixed within.",
-        _COBOT, ("rank", "alpha"), _PLAIN,
+        _COBOT, _PLAIN,
     ),
     "cobot-adaptformer": MethodText(
         "COBOT Adaptformer", "Adaptformer whose bottlenecks are coordinated across blocks and mixed within.",
-        _COBOT, (), "a plain Adaptformer",
+        _COBOT, "a plain Adaptformer",
     ),
     "cobot-conv-lora": MethodText(
         "COBOT Conv-LoRA", "Conv-LoRA whose bottleneck passes COBOT's slot matrix first; our experiment.",
-        "Ours, from Conv-LoRA and SAM-COBOT", ("rank", "alpha", "experts"), ours=True,
+        "Ours, from Conv-LoRA and SAM-COBOT", ours=True,
     ),
     "cobot-bitfit": MethodText(
         "COBOT BitFit", "BitFit whose bias changes are scaled by COBOT's coefficients; our extension.",
-        "Ours, from BitFit and SAM-COBOT", (), _PLAIN, ours=True,
+        "Ours, from BitFit and SAM-COBOT", _PLAIN, ours=True,
     ),
     "cobot-ssf": MethodText(
         "COBOT SSF", "SSF whose changes are scaled by COBOT's coefficients; our extension.",
-        "Ours, from SSF and SAM-COBOT", (), _PLAIN, ours=True,
+        "Ours, from SSF and SAM-COBOT", _PLAIN, ours=True,
     ),
     "cobot-attention": MethodText(
         "COBOT attention", "Attention tuning whose changes are scaled by COBOT's coefficients; our extension.",
-        "Ours, from attention tuning and SAM-COBOT", (), _PLAIN, ours=True,
+        "Ours, from attention tuning and SAM-COBOT", _PLAIN, ours=True,
     ),
-    "bitfit": MethodText("BitFit", "Only the encoder's biases are trained.", _BITFIT, (), _PLAIN),
+    "bitfit": MethodText("BitFit", "Only the encoder's biases are trained.", _BITFIT, _PLAIN),
     "adapter": MethodText(
         "Adapter", "A small bottleneck after the attention and after the MLP of every block.",
         "Houlsby et al. 2019, arXiv 1902.00751",
@@ -98,29 +97,60 @@ METHOD_TEXTS: Mapping[str, MethodText] = {
         "Chen et al. 2023, SAM-Adapter, arXiv 2304.09148",
     ),
     "ssf": MethodText(
-        "SSF", "Every operation's output is scaled and shifted, channel by channel.", _SSF, (), _PLAIN
+        "SSF", "Every operation's output is scaled and shifted, channel by channel.", _SSF, _PLAIN
     ),
     "attention-tuning": MethodText(
-        "Attention tuning", "All attention weights are trained, relative positions too.", _ATTENTION, (), _PLAIN
+        "Attention tuning", "All attention weights are trained, relative positions too.", _ATTENTION, _PLAIN
     ),
     "conv-lora+vpt": MethodText(
-        "Conv-LoRA + VPT", "Conv-LoRA and VPT together.", _CONV_LORA, ("rank", "alpha", "experts")
+        "Conv-LoRA + VPT", "Conv-LoRA and VPT together.", _CONV_LORA
     ),
     "full": MethodText(
         "Full", "Every weight of the encoder is trained, the position embedding excepted.",
-        "Full fine-tuning", (), _PLAIN,
+        "Full fine-tuning", _PLAIN,
     ),
     "decoder-only": MethodText(
         "Decoder only", "The encoder stays as it is; only the decoder is trained.",
-        "\"Lightweight\" in SAM-COBOT", (), _PLAIN,
+        "\"Lightweight\" in SAM-COBOT", _PLAIN,
     ),
 }  # fmt: skip
 
-DECODER_TEXTS: Mapping[str, DecoderText] = {
-    "detail": DecoderText("Detail path", "SAM's embedding joined with convolutions on the slice itself."),
-    "queries": DecoderText(
+DECODER_TEXTS: Mapping[str, TitledText] = {
+    "detail": TitledText("Detail path", "SAM's embedding joined with convolutions on the slice itself."),
+    "queries": TitledText(
         "Mask queries",
         "Conv-LoRA's multi-class decoder: ten masks from SAM's own decoder, each with its class.",
     ),
 }
 """The automatic decoders, the default first."""
+
+OPTION_TEXTS: Mapping[str, TitledText] = {
+    "rank": TitledText("Rank", "Width of the low-rank change."),
+    "alpha": TitledText("Scale α", "The change is multiplied by α / rank."),
+    "experts": TitledText("Experts", "How many convolutions, at scales 1, 2, 3 and so on."),
+    "top_k": TitledText("Experts in use", "How many experts each window gets."),
+    "scales": TitledText("Scales", "The experts' scales, as in 1,2,4. Empty: one scale for each expert."),
+    "gated": TitledText("Choose experts", "Off: all experts are summed, without a choice."),
+    "paper_literal": TitledText(
+        "Paper's formula", "As printed: no residual, no activation, no bias, scale 1."
+    ),
+    "interpolation": TitledText("Interpolation", "How the experts scale maps up and down."),
+    "targets": TitledText("Targets", "qkv as one, or some of q,k,v,proj, separated by commas."),
+    "preset": TitledText(
+        "Start",
+        "identity: as the plain host. official: as the authors' code. unit: with a random rotation.",
+    ),
+    "layer": TitledText("Mixing layer", "How each slot mixes its bottleneck."),
+    "relation": TitledText("Relation of blocks", "Whether the matrix that relates the blocks is learned."),
+    "width": TitledText("Width", "Width of the bottleneck."),
+    "variant": TitledText(
+        "Variant",
+        "original: as Chen et al., scale 0.1. cobot: as in SAM-COBOT, with its own layer norm and scale 1.",
+    ),
+    "tokens": TitledText("Tokens", "Learned tokens in each block."),
+    "reduction": TitledText("Reduction", "The encoder's width is divided by this."),
+    "zero_init": TitledText("Start at SAM", "Start with the output of the plain model."),
+    "neck": TitledText("Neck too", "The layers behind the blocks take part."),
+    "blocks": TitledText("Blocks", "The encoder's blocks that are adapted, as in 0,1,2. Empty: all of them."),
+}
+"""Every option of `AdapterConfig` that is asked for in the window."""

@@ -1,62 +1,95 @@
-"""The dialog for the numbers of a method (rank, scale, experts) and the automatic decoder."""
+"""The dialog for the options of a method and the automatic decoder, made from the table of `AdapterConfig`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import request_values
+from magicgui.widgets import Container, Dialog, Label, create_widget
 from qtpy.QtWidgets import QWidget
 
-from napari_samadapt.learning.method_texts import DECODER_TEXTS
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.learning.method_texts import DECODER_TEXTS, METHOD_TEXTS, OPTION_TEXTS
 
 if TYPE_CHECKING:
     from napari_samadapt.learning.adapters import AdapterConfig
 
 Request = Callable[..., dict[str, Any] | None]
 
-TITLE = "Adapter and automatic decoder. A change starts over from the plain model."
+TITLE = "{method} and automatic decoder. A change starts over from the plain model."
+
+
+def request_values(
+    questions: Mapping[str, dict[str, Any]], title: str, parent: QWidget | None
+) -> dict[str, Any] | None:
+    """The answers to what magicgui asks for in a modal dialog, by name; None when it is cancelled."""
+    form: Container[Any] = Container()
+    form.extend(
+        create_widget(name=name, **question) for name, question in questions.items()
+    )  # labels in a column
+    dialog = Dialog(widgets=[Label(value=title), form], labels=False, parent=parent)
+    return form.asdict() if dialog.exec() else None
 
 
 def ask_method_settings(
     config: AdapterConfig, parent: QWidget | None = None, request: Request = request_values
 ) -> AdapterConfig | None:
-    """The config with what the user chooses in a modal dialog; None when it is cancelled or unchanged."""
-    values = request(settings_of(config), title=TITLE, parent=parent)
-    chosen = replace(config, **values) if values else config
-    return None if chosen == config else chosen
+    """The config with what the user chooses in a modal dialog; None when it is cancelled or unchanged.
+
+    What the config refuses is told at the top of the dialog, which is then asked again with what was typed.
+    """
+    questions = settings_of(config)
+    title = TITLE.format(method=METHOD_TEXTS[config.method].title)
+    while True:
+        values = request(questions, title=title, parent=parent)
+        if not values:
+            return None
+        try:
+            chosen = config_of(config, values)
+        except SamAdaptError as error:
+            title = str(error)
+            questions = {name: {**asked, "value": values[name]} for name, asked in questions.items()}
+        else:
+            return None if chosen == config else chosen
 
 
-def settings_of(config: AdapterConfig) -> Mapping[str, dict[str, Any]]:
-    """What magicgui is to ask for: the numbers that the method has, and the automatic decoder."""
-    questions: dict[str, dict[str, Any]] = {}
-    if config.rank is not None:
-        questions["rank"] = _number(int, "Rank", config.rank, "Width of the low-rank change", 1, 64)
-    if config.alpha is not None:
-        questions["alpha"] = _number(
-            float, "Scale α", config.alpha, "The change is multiplied by α / rank", 0.1, 512
-        )
-    if config.experts is not None:
-        questions["experts"] = _number(
-            int, "Experts", config.experts, "Convolutions at scales 1, 2, 3, …", 1, 8
-        )
-    questions["decoder"] = {
-        "annotation": str,
-        "label": "Decoder",
-        "value": config.decoder,
-        "options": {
-            "choices": [(text.title, name) for name, text in DECODER_TEXTS.items()],
-            "tooltip": "\n".join(f"{text.title}: {text.sentence}" for text in DECODER_TEXTS.values()),
-        },
-    }
+def config_of(config: AdapterConfig, values: Mapping[str, Any]) -> AdapterConfig:
+    """The config of the same method with these answers; an empty one is the method's default.
+
+    Raises SamAdaptError where the config refuses one.
+    """
+    words = [f"{name}={value}" for name, value in values.items() if name != "decoder" and value != ""]
+    return config.from_words(config.method, words, values["decoder"])
+
+
+def settings_of(config: AdapterConfig) -> dict[str, dict[str, Any]]:
+    """What magicgui is to ask for: every option that the method has, the blocks, and the automatic decoder."""
+    from napari_samadapt.learning.adapters.config import CHOICES
+
+    questions = {}
+    for name, value in {**config.options, "blocks": config.blocks}.items():
+        text = OPTION_TEXTS[name]
+        choices = {"choices": list(CHOICES[name])} if name in CHOICES else {}
+        questions[name] = _question(text.title, value, text.sentence, choices)
+    decoders = [(text.title, name) for name, text in DECODER_TEXTS.items()]
+    tooltip = "\n".join(f"{text.title}: {text.sentence}" for text in DECODER_TEXTS.values())
+    questions["decoder"] = _question("Decoder", config.decoder, tooltip, {"choices": decoders})
     return questions
 
 
-def _number(kind: type, label: str, value: float, tooltip: str, low: float, high: float) -> dict[str, Any]:
+def _question(label: str, value: Any, tooltip: str, options: dict[str, Any]) -> dict[str, Any]:
+    """A check box, a number or a choice; a line of text for what may be empty or is several numbers."""
+    if value is None or isinstance(value, tuple):
+        value = "" if value is None else ",".join(map(str, value))
+    elif isinstance(value, float):
+        options = {"min": 0.01, "max": 4096, "step": 1}
+    elif isinstance(value, int) and not isinstance(value, bool):
+        options = {"min": 1, "max": 4096}
+    elif isinstance(value, bool):
+        options = {"text": ""}
     return {
-        "annotation": kind,
+        "annotation": type(value),
         "label": label,
         "value": value,
-        "options": {"min": low, "max": high, "tooltip": tooltip},
+        "options": {**options, "tooltip": tooltip},
     }

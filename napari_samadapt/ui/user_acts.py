@@ -281,7 +281,7 @@ class UserActs:
         self._session.set_method(AdapterConfig(method, decoder=self._session.config.decoder))
 
     def change_settings(self) -> None:
-        """Ask for the numbers of the method and for the decoder, and train that kind of adapter from now on."""
+        """Ask for the options of the method and for the decoder, and train that kind of adapter from now on."""
         config = ask_method_settings(self._session.config, self._panels.learning)
         if config is not None:
             self._session.set_method(config)

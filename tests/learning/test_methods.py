@@ -12,6 +12,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import METHODS, AdapterConfig, CannotMergeError
 from napari_samadapt.learning.adapters.config import ATTACH, OPTIONS, defaults_of
+from napari_samadapt.learning.method_texts import OPTION_TEXTS
 from napari_samadapt.learning.mini import build_mini
 from napari_samadapt.learning.promptable_sam import PromptableSam
 
@@ -41,9 +42,9 @@ def embedding(sam: PromptableSam) -> torch.Tensor:
 def test_every_method_is_described_and_attaches() -> None:
     assert list(METHODS) == list(ATTACH)
     for method, text in METHODS.items():
-        assert text.numbers == tuple(n for n in ("rank", "alpha", "experts") if n in defaults_of(method))
         assert set(defaults_of(method)) <= set(OPTIONS)
         assert text.sentence.endswith(".")
+    assert {*OPTION_TEXTS} == {*OPTIONS, "blocks"}
     assert all(text.ours == text.source.startswith("Ours") for text in METHODS.values())
 
 
