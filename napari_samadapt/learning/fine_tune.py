@@ -8,7 +8,7 @@ them the more blocks have adapters, train the automatic decoder alone on the poo
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -207,11 +207,19 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 @torch.no_grad()
-def held_out_dice(model: SemanticSam, samples: Sequence[TrainingSample]) -> float:
-    """Mean Dice over the classes present in the samples or predicted there; 1 when there is neither."""
+def held_out_dice(
+    model: SemanticSam, samples: Sequence[TrainingSample], class_ids: Collection[int] | None = None
+) -> float:
+    """Mean Dice over the classes present in the samples or predicted there; 1 when there is neither.
+
+    With `class_ids` the others count as background.
+    """
     data = stack_samples(samples, model.class_ids, model.sam.device)
     predicted = torch.cat([model(data.images[i : i + 1]).argmax(1) for i in range(len(data))])
-    return class_dice(predicted, data.targets, len(model.class_ids))
+    counted = [i for i, known in enumerate(model.class_ids, 1) if class_ids is None or known in class_ids]
+    only = torch.zeros(len(model.class_ids) + 1, dtype=torch.long, device=predicted.device)
+    only[counted] = torch.tensor(counted, device=only.device, dtype=torch.long)
+    return class_dice(only[predicted], only[data.targets], len(model.class_ids))
 
 
 def class_dice(predicted: Tensor, targets: Tensor, classes: int) -> float:

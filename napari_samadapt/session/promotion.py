@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.adapters import AdapterState
 from napari_samadapt.learning.samples import TrainingSample
@@ -48,6 +50,13 @@ def split(samples: Sequence[TrainingSample], learned: Set[SliceKey], turn: int) 
     judges = tuple(known[turn % stride :: stride])
     kept_out = {sample.key for sample in judges}
     return Split(tuple(sample for sample in samples if sample.key not in kept_out), judges)
+
+
+def known_classes(samples: Sequence[TrainingSample], new: Sequence[TrainingSample]) -> frozenset[int]:
+    """The classes that other slices than the new ones show: of those alone the model in use can be right or wrong."""
+    fresh = {sample.key for sample in new}
+    shown = [np.unique(sample.labels) for sample in samples if sample.key not in fresh]
+    return frozenset(int(class_id) for ids in shown for class_id in ids if class_id)
 
 
 @dataclass(frozen=True)

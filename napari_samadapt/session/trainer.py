@@ -23,7 +23,7 @@ from napari_samadapt.learning.semantic import SemanticSam
 from .gate import Gate, Ticket
 from .messages import Episode, EpisodeOutcome, Post
 from .predictor import in_plain_words
-from .promotion import objection
+from .promotion import known_classes, objection
 from .recovery import at_lower_cost
 
 PROGRESS_SECONDS = 0.1
@@ -109,8 +109,9 @@ def run_episode(
         with spared_cores(policy.spare_cores):
             model = twin.result()
             start = adapters.state(model)
-            before = held_out_dice(model, episode.judges) if episode.judges else None
-            agreement = {one.key: held_out_dice(model, [one]) for one in episode.new if episode.judges}
+            known = known_classes((*episode.samples, *episode.judges), episode.new)
+            before = held_out_dice(model, episode.judges, known) if episode.judges else None
+            agreement = {one.key: held_out_dice(model, [one], known) for one in episode.new if episode.judges}
             last = at_lower_cost(
                 lambda cost: _run_steps(loop, model, episode, cost, may_step, report),
                 config,
@@ -120,7 +121,7 @@ def run_episode(
                 return EpisodeOutcome(None)
             dice = last.held_out_dice
             if before is not None:
-                dice = held_out_dice(model, episode.judges)
+                dice = held_out_dice(model, episode.judges, known)
                 report(replace(last, held_out_dice=dice))
                 judges = [judge.key for judge in episode.judges]
                 if (kept_back := objection(before, dice, judges, agreement)) is not None:

@@ -1,4 +1,5 @@
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,6 +49,20 @@ def test_it_learns_a_disc_and_a_square(tiny_sam, method: str) -> None:
     assert held_out_dice(model, [unseen]) > 0.9
     labels, _ = segment_slice(model, unseen.image)
     assert (labels == unseen.labels).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("class_ids", "dice"), [(None, (0.5 + 0.0) / 2), ({7}, 0.5), ({40}, 0.0), ({7, 40}, 0.25), (set(), 1.0)]
+)
+def test_dice_of_some_classes_takes_the_others_for_background(class_ids, dice: float) -> None:
+    labels, said = np.array([[7, 7, 0, 0]]), torch.tensor([[[1, 0, 1, 2]]])  # positions of 7 and 40
+
+    def model(images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(said, 3).movedim(-1, 1)
+
+    model.class_ids, model.sam = (7, 40), SimpleNamespace(device="cpu")
+    sample = TrainingSample(SliceKey(0, 0), np.zeros((1, 4), np.float32), labels)
+    assert held_out_dice(model, [sample], class_ids) == pytest.approx(dice)
 
 
 @pytest.mark.parametrize(("class_ids", "weight"), [((7,), 1.0), ((7, 40), 2.0)])

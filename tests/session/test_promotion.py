@@ -1,5 +1,7 @@
 """Which slices an update is judged by, and when it is kept back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from napari_samadapt.session.promotion import (
     STRICT,
     TOLERANCE,
     Earlier,
+    known_classes,
     objection,
     split,
 )
@@ -62,6 +65,14 @@ def test_few_slices_judge_although_they_are_learned_from() -> None:
     parts = split(samples_of(3, 9, 12), keys_of(3, 9), 1)
     assert numbers(parts.training) == [3, 9, 12]
     assert numbers(parts.judges) == [3, 9]
+
+
+def test_classes_that_only_new_slices_show_are_not_known() -> None:
+    def showing(index: int, *ids: int) -> TrainingSample:
+        return replace(samples_of(index)[0], labels=np.resize([0, *ids], (4, 4)))
+
+    samples = (showing(1, 2), showing(2, 2, 5), showing(3, 7))
+    assert known_classes(samples, samples[2:]) == {2, 5}
 
 
 AGREES, CONTRADICTING = {SliceKey(0, 17): 0.5}, {SliceKey(0, 17): 0.5, SliceKey(0, 21): CONTRADICTS / 2}

@@ -262,7 +262,7 @@ def test_slices_of_an_update_that_was_kept_back_are_left_out_until_start_or_anot
     episodes, failures = [], heard(learned.failed)
     dice = {"judge": iter([0.9, 0.5])}  # before and after the update
 
-    def judged(model, samples):
+    def judged(model, samples, class_ids):
         return 0.0 if samples[0].key.index == 3 else next(dice["judge"], 0.9)
 
     def remember(model, samples, config, held_out=()):

@@ -87,7 +87,7 @@ def test_what_goes_wrong_is_told_in_a_sentence(error, message):
 def test_an_update_that_its_judges_object_to_is_kept_back(monkeypatch, after, served):
     """The judges are never learned from; what they say is reported with the last step."""
     answers = iter([0.8, 0.5, after])
-    monkeypatch.setattr("napari_samadapt.session.trainer.held_out_dice", lambda model, samples: next(answers))
+    monkeypatch.setattr("napari_samadapt.session.trainer.held_out_dice", lambda *_: next(answers))
     told = []
     episode = an_episode(judges=(a_sample(4), a_sample(8)))
     outcome = run_episode(episode, a_twin(), lambda: True, told.append, counting)
