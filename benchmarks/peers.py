@@ -35,8 +35,8 @@ Features = Callable[[Grey], Grey]
 SIGMAS = (0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 """ilastik's scales, in pixels; its smallest, 0.3, is the grey value itself here."""
 
-TREES, AT_ONCE = 200, 10
-"""A forest grows by so many trees at once until it has that many or the time is over."""
+TREES, AT_ONCE = 100, 4
+"""A forest grows by four trees at once until it has a hundred, as ilastik's, or the time is over."""
 
 _CPU = torch.device("cpu")
 
@@ -207,8 +207,8 @@ def filters(image: Grey) -> Grey:
 
 def _eigenvalues(yy: Grey, yx: Grey, xx: Grey) -> tuple[Grey, Grey]:
     """Of the symmetric matrices [[yy, yx], [yx, xx]], the larger ones first."""
-    middle: Grey = (yy + xx) / 2
-    half: Grey = np.hypot((yy - xx) / 2, yx)
+    middle = ((yy + xx) / 2).astype(np.float32)
+    half = np.hypot((yy - xx) / 2, yx).astype(np.float32)
     return middle + half, middle - half
 
 

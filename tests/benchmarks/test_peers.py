@@ -70,14 +70,14 @@ def test_ids_that_are_no_class_are_background() -> None:
 def test_a_forest_ends_when_it_is_large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted: list[int] = []
     fit = peers.RandomForestClassifier.fit
-    monkeypatch.setattr(peers, "TREES", 20)
+    monkeypatch.setattr(peers, "TREES", 2 * peers.AT_ONCE)
     monkeypatch.setattr(
         peers.RandomForestClassifier,
         "fit",
         lambda self, *data: (fitted.append(self.n_estimators), fit(self, *data))[1],
     )
     random_forest(GIVEN, (7,), 1e9, 0, lambda image: image[..., None])
-    assert fitted == [10, 20]
+    assert fitted == [peers.AT_ONCE, 2 * peers.AT_ONCE]
 
 
 def test_filters_of_a_plain_slice_say_nothing_but_its_grey_value() -> None:
