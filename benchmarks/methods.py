@@ -4,19 +4,26 @@
 
 First each method is tried at three learning rates of its adapters, equally, with a seed that does not count; then the
 best one (by mean Dice over the cases) is run with three seeds. Prints mean Dice of the slices that were not given, with
-its standard deviation over the seeds. Finished runs are kept in the report; the same command goes on after an
-interruption. Timed: run it on a quiet machine.
+its standard deviation over the seeds. The runs of each of the two parts come in random order, so that what else the
+machine does falls on all methods alike. Finished runs are kept in the report, with the checkpoint they measured; the
+same command goes on after an interruption. Timed: run it on a quiet machine.
 """
 
 import argparse
 import itertools
 import json
+import random
 import statistics
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from few_shot import CASES
 
+from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import auto_window
 from napari_samadapt.imaging.metrics import label_report
 from napari_samadapt.imaging.reading import read_labels, read_volume
@@ -30,21 +37,32 @@ RATES = (3e-4, 1e-3, 3e-3)
 TUNING_SEED = 100
 SEEDS = (0, 1, 2)
 
-Runs = dict[str, float]
-"""Mean Dice by "case method rate seed"."""
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One fine-tuning; its name is the key of its mean Dice in the report."""
+
+    case: str
+    method: str
+    rate: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.case} {self.method} {self.rate:g} {self.seed}"
 
 
-def few_shot_dice(case_name: str, method: str, rate: float, seed: int, options: argparse.Namespace) -> float:
+def few_shot_dice(run: Run, options: argparse.Namespace) -> float:
     """Mean Dice over the ids of a case, on the slices that were not given."""
-    case = CASES[case_name]
+    case = CASES[run.case]
     volume = read_volume(options.data / case.image)
     ids, _ = read_labels(options.data / case.labels, volume)
     wanted = np.where(np.isin(ids, case.ids), ids, 0)
     given = labelled_slices(wanted, parse_slices(case.slices, volume))
-    config = FineTuneConfig(options.seconds, None, seed, adapter_rate=rate)
+    config = FineTuneConfig(options.seconds, None, run.seed, adapter_rate=run.rate)
     adapted = adapt_volume(
         load_sam(options.model, device=options.device), volume, given,
-        adapter=AdapterConfig(method), config=config, window=auto_window(volume),
+        adapter=AdapterConfig(run.method), config=config, window=auto_window(volume),
     )  # fmt: skip
     report = label_report(adapted.prediction, wanted, volume.spacing, case.ids, tuple(given))
     return statistics.mean(row.dice for row in report.rows)
@@ -56,33 +74,69 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.cases: list[str] = options.cases.split(",")
-        self.runs: Runs = json.loads(options.report.read_text()) if options.report.exists() else {}
+        self.methods: list[str] = options.methods.split(",")
+        self.setting = {
+            "checkpoint": load_sam(options.model).base_sha256[:12],
+            "seconds": options.seconds, "threads": torch.get_num_threads(), "device": options.device,
+        }  # fmt: skip
+        self.dice: dict[str, float] = {}
+        if options.report.exists():
+            kept = json.loads(options.report.read_text())
+            if kept.get("setting") != self.setting:
+                raise SamAdaptError(
+                    f"{options.report} was measured with {kept.get('setting')}, this is {self.setting}: "
+                    "name another report."
+                )
+            self.dice = kept["dice"]
 
-    def mean(self, method: str, rate: float, seed: int) -> float:
-        """Mean Dice over the cases."""
-        return statistics.mean(self.dice(case, method, rate, seed) for case in self.cases)
+    def make(self, runs: Iterable[Run]) -> None:
+        """Make the runs that are not kept yet, in random order, and keep each."""
+        missing = sorted(run for run in set(runs) if run.name not in self.dice)
+        random.Random(0).shuffle(missing)
+        for place, run in enumerate(missing, 1):
+            self.dice[run.name] = round(few_shot_dice(run, self.options), 4)
+            sys.stderr.write(f"{place} of {len(missing)}: {run.name}: {self.dice[run.name]}\n")
+            written = self.options.report.with_suffix(".part")
+            written.write_text(json.dumps({"setting": self.setting, "dice": self.dice}, indent=1) + "\n")
+            written.replace(self.options.report)
 
-    def dice(self, case: str, method: str, rate: float, seed: int) -> float:
-        name = f"{case} {method} {rate:g} {seed}"
-        if name not in self.runs:
-            self.runs[name] = round(few_shot_dice(case, method, rate, seed, self.options), 4)
-            self.options.report.write_text(json.dumps(self.runs, indent=1) + "\n")
-        return self.runs[name]
+    def runs(self, method: str, rate: float, seeds: Iterable[int]) -> list[Run]:
+        """A method at a rate, on every case with every seed."""
+        return [Run(case, method, rate, seed) for case, seed in itertools.product(self.cases, seeds)]
 
-    def best_rate(self, method: str) -> float:
-        """The rate with the best mean Dice; methods without adapters have none to choose."""
-        rates = RATES if method != "decoder-only" else RATES[1:2]
-        return max(rates, key=lambda rate: self.mean(method, rate, TUNING_SEED))
+    def mean(self, runs: Iterable[Run]) -> float:
+        return statistics.mean(self.dice[run.name] for run in runs)
 
-    def row(self, method: str) -> str:
-        """The method's line of the table."""
-        rate = self.best_rate(method)
-        cells = []
-        for case in self.cases:
-            scores = [self.dice(case, method, rate, seed) for seed in SEEDS]
-            cells.append(f"{statistics.mean(scores):.3f} ± {statistics.stdev(scores):.3f}")
-        every = [self.dice(*pair) for pair in itertools.product(self.cases, (method,), (rate,), SEEDS)]
-        return f"| {method} | {rate:g} | {' | '.join(cells)} | {statistics.mean(every):.3f} |"
+    def best_rates(self) -> dict[str, float]:
+        """Each method's rate with the best mean Dice; what has no adapters has none to choose."""
+        rates = {method: RATES if method != "decoder-only" else RATES[1:2] for method in self.methods}
+        tried = {
+            method: {rate: self.runs(method, rate, (TUNING_SEED,)) for rate in rates[method]}
+            for method in self.methods
+        }
+        self.make(run for by_rate in tried.values() for runs in by_rate.values() for run in runs)
+        return {
+            method: max(by_rate, key=lambda rate: self.mean(by_rate[rate]))
+            for method, by_rate in tried.items()
+        }
+
+    def table(self) -> str:
+        """Every method's line, under a heading."""
+        best = self.best_rates()
+        counted = {method: self.runs(method, best[method], SEEDS) for method in self.methods}
+        self.make(run for runs in counted.values() for run in runs)
+        lines = [
+            ", ".join(f"{name} {value}" for name, value in self.setting.items()) + "\n",
+            f"| method | rate | {' | '.join(self.cases)} | mean |",
+            "|---|--:|" + "--:|" * (len(self.cases) + 1),
+        ]
+        for method, runs in counted.items():
+            cells = []
+            for case in self.cases:
+                scores = [self.dice[run.name] for run in runs if run.case == case]
+                cells.append(f"{statistics.mean(scores):.3f} ± {statistics.stdev(scores):.3f}")
+            lines.append(f"| {method} | {best[method]:g} | {' | '.join(cells)} | {self.mean(runs):.3f} |")
+        return "\n".join(lines)
 
 
 def main() -> None:
@@ -96,11 +150,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--report", type=Path, default=Path("methods.json"))
-    bench = Bench(parser.parse_args())
-    print(f"| method | rate | {' | '.join(bench.cases)} | mean |")
-    print("|---|--:|" + "--:|" * (len(bench.cases) + 1))
-    for method in bench.options.methods.split(","):
-        print(bench.row(method), flush=True)
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads, the same for every run")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(Bench(options).table())
 
 
 if __name__ == "__main__":

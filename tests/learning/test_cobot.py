@@ -1,6 +1,7 @@
 """SAM-COBOT on its hosts (checks B1, B2 and B7 to B12 of its specification)."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from napari_samadapt.learning.adapters.cobot import (
     SLOW_GAMMA,
     CobotOptions,
     Mixer,
+    Relation,
     mixers,
 )
 from napari_samadapt.learning.fine_tune import FineTuneConfig, _optimizer
@@ -162,6 +164,14 @@ def test_b9_the_layer_comes_before_the_relu_and_dropout_only_in_training(tiny_sa
     assert torch.equal(adapter(x), adapter(x))
     adapter.train()
     assert not torch.equal(adapter(x), adapter(x))
+
+
+@pytest.mark.parametrize(("diagonal", "expected"), [(1.0, 0.0), (0.25, math.log(4)), (0.0, math.inf)])
+def test_how_far_the_relation_is_from_singular_can_be_read(diagonal: float, expected: float) -> None:
+    relation = Relation(4, 3, CobotOptions())
+    with torch.no_grad():
+        relation.matrix[0, 0] = diagonal
+    assert relation.log_condition == pytest.approx(expected)
 
 
 def test_b10_one_relation_for_all_blocks(tiny_sam) -> None:

@@ -61,6 +61,11 @@ class Relation(nn.Module):
             matrix = torch.eye(slots)
         self.matrix = nn.Parameter(matrix, requires_grad=options.relation == "learned")
 
+    @property
+    def log_condition(self) -> float:
+        """The natural logarithm of P's condition number: nothing keeps P invertible, infinity where it is not."""
+        return math.log(torch.linalg.cond(self.matrix.detach().double()).item())
+
     def column(self, slot: int, rows: slice) -> Tensor:
         """(C P)[rows, slot]: (channels,)."""
         return self.coefficients[rows] @ self.matrix[:, slot]
