@@ -18,7 +18,11 @@ TOLERANCE = 0.1
 STRICT = 0.02
 """No more than this where a new slice contradicts the model in use."""
 CONTRADICTS = 0.1
-"""Dice of the model in use on a new slice below this is no mere mistake: one of the two is wrong."""
+"""Dice of the model in use on a new slice below this is no mere mistake: one of the two is wrong.
+
+`benchmarks/promotion.py` on a CT: good updates lost up to 0.05 on their judges, and the model in use had 0.42 to 0.73
+on their new slices; inverted, shifted or renamed masks cost 0.04 to 0.45, and it had 0.01 at most on those.
+"""
 EVERY = 4
 """One of so many slices is kept out of an episode."""
 ENOUGH = 3
