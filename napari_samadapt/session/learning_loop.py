@@ -16,6 +16,7 @@ from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.samples import TrainingSample
 
 from .gate import Gate, Ticket
+from .instant import InstantFit
 from .messages import Episode, EpisodeOutcome, LearningPolicy, Origin, Post
 from .predictor import Predictor, in_plain_words
 from .promotion import Earlier, split
@@ -63,6 +64,7 @@ class LearningLoop:
         """What the adapter was trained on; None for the plain model."""
         self._earlier = Earlier()
         self._loading: object | None = None
+        self._fitting: list[Future[AdapterState | None]] = []
         self._highest_version = 0
         self._accepted: frozenset[SliceKey] = frozenset()
         self._samples: dict[
@@ -95,6 +97,8 @@ class LearningLoop:
         self._forget_but(keys)
         self._samples |= {key: self._source.sample(key) for key in added}
         self._new |= added
+        if added:
+            self._fit_at_once()
         self._start_if_due()
 
     def renew_samples(self, keys: frozenset[SliceKey]) -> None:
@@ -204,6 +208,33 @@ class LearningLoop:
         if due and self._ticket is None and self._class_ids():
             self._begin()
 
+    def _fit_at_once(self) -> None:
+        """Show what the accepted slices say in the prediction, before and beside the episodes."""
+        class_ids = self._class_ids()
+        if not self.policy.enabled or self._loading is not None or not class_ids:
+            return
+        samples, view = self._all_samples(), self._source.view()
+        learned = self.origin.learned if self.origin else frozenset()
+        new = tuple(sample for sample in samples if sample.key not in learned)
+        known = tuple(sample for sample in samples if sample.key in learned)
+        if not new:
+            return
+        asked = InstantFit(new, known, class_ids, self.config, view.window, self.next_version())
+        self._fitting = [fit for fit in self._fitting if not fit.cancel()]
+        fitting = self._predictor.run(lambda live: live.fit(asked))
+        self._fitting.append(fitting)
+        fitting.add_done_callback(lambda done: self._post(lambda: self._on_fitted(asked, view, done)))
+
+    def _on_fitted(self, asked: InstantFit, view: Origin, done: Future[AdapterState | None]) -> None:
+        if done not in self._fitting:
+            return
+        self._fitting.remove(done)
+        if (error := done.exception()) is not None:
+            self.failed.emit(in_plain_words("The predictions do not know of the accepted slice yet", error))
+        elif (adapter := done.result()) is not None:
+            before = self.origin or replace(view, trained=False)
+            self._succeed(adapter, replace(before, held_out_dice=None, learned=asked.keys & self._accepted))
+
     def _begin(self) -> None:
         episode = self._make_episode()
         self._new.clear()
@@ -225,9 +256,8 @@ class LearningLoop:
         samples = self._all_samples()
         new = tuple(sample for sample in samples if sample.key in self._new)
         held_out: tuple[TrainingSample, ...] = ()
-        if self.adapter is not None:
-            learned = (self.origin.learned if self.origin else frozenset()) - self._new
-            parts = split(samples, learned, self._highest_version)
+        if self.origin is not None and self.origin.trained:
+            parts = split(samples, self.origin.learned - self._new, self._highest_version)
             training, judges = parts.training, parts.judges
         else:
             held_out = new[len(new) // 2 :][:1] if len(samples) >= self.policy.hold_out_from else ()
@@ -279,6 +309,7 @@ class LearningLoop:
             self.failed.emit(in_plain_words("What was learned cannot be used", error))
         else:
             self._succeed(done.result(), origin)
+            self._fit_at_once()  # to what was accepted during the episode
         self._finish()
         self._start_if_due()
 
@@ -294,11 +325,14 @@ class LearningLoop:
 
     def _drop_what_is_under_way(self) -> None:
         self.stop(keep=False)
+        for fit in self._fitting:
+            fit.cancel()
+        self._fitting.clear()
         self._loading = None
 
     def _succeed(self, adapter: AdapterState, origin: Origin | None) -> None:
-        """Use an adapter, and keep the one before it."""
-        if self.adapter is not None and self.origin is not None:
+        """Use an adapter, and keep the one before it, if an episode trained it."""
+        if self.adapter is not None and self.origin is not None and self.origin.trained:
             self._earlier.put(self.adapter, self.origin)
         self._use(adapter, origin)
 

@@ -25,6 +25,7 @@ from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.semantic import SemanticSam, carry_decoder_over, segment_embedded
 
 from .cache import EmbeddingCache, EmbeddingKey
+from .instant import InstantFit, fit_heads
 from .messages import PredictRequest
 from .suggestion import doubt
 
@@ -38,6 +39,7 @@ class LiveModel:
         self._sam = sam
         self._model: SemanticSam | None = None
         self._state: AdapterState | None = None
+        self._encoder_version = 0  # of the adapter that the encoder has; 0 while it is the plain one
         self.cache = cache or EmbeddingCache()
 
     @property
@@ -91,31 +93,64 @@ class LiveModel:
             if self._model is not None:
                 carry_decoder_over(self._model, model)
             twin = adapters.twin(model)
-            if self._state is None:
+            if self._state is None or self._state.config != config:
                 adapters.insert(twin.sam, config)
         return twin
 
+    def fit(self, asked: InstantFit) -> AdapterState | None:
+        """Predict with heads fitted to accepted slices from now on; None where what is in use is to stay.
+
+        Until an episode has trained an adapter the encoder is left alone: the result is of the method "decoder-only".
+        """
+        config = (
+            self._state.config if self._state else AdapterConfig("decoder-only", decoder=asked.config.decoder)
+        )
+        model = SemanticSam(self._sam, asked.class_ids, config.decoder)
+        if not model.decoder.settles:
+            return None
+        if self._model is not None:
+            carry_decoder_over(self._model, model)
+        embeddings = [self.embed(sample.key, asked.window) for sample in asked.samples]
+        if not fit_heads(model, asked, embeddings, serving=self._state is not None):
+            return None
+        self._model = model
+        self._state = AdapterState(asked.version, config, asked.class_ids, adapters.state(model))
+        return self._state
+
     def publish(self, state: AdapterState) -> AdapterState:
         """Predict with an adapter from now on. SamAdaptError when it does not fit; the old one stays then."""
-        inserted = self._state is None
-        if inserted:
-            adapters.insert(self._sam, state.config)
+        kept = self._state
+        other = kept is None or kept.config != state.config
+        if other:
+            self._put_in(state.config)
         model = SemanticSam(self._sam, state.class_ids, state.config.decoder)
         try:
             adapters.load(model, state.tensors)
         except SamAdaptError:
-            if inserted:
-                adapters.remove(self._sam)
+            if other:
+                self._put_in(kept.config if kept else None)
+            if kept is not None and self._model is not None:
+                adapters.load(self._model, kept.tensors)
             raise
-        self._model, self._state = model, state
-        self.cache.keep_only(self._encoder_version)
+        self._use(model, state)
         return state
+
+    def _put_in(self, config: AdapterConfig | None) -> None:
+        """Fresh adapters of a method, or none, instead of those there are."""
+        adapters.remove(self._sam)
+        if config is not None:
+            adapters.insert(self._sam, config)
+
+    def _use(self, model: SemanticSam | None, state: AdapterState | None) -> None:
+        """A method that leaves the encoder alone keeps the embeddings of the plain SAM."""
+        self._model, self._state = model, state
+        self._encoder_version = state.version if state and adapters.adapters_of(self._sam) else 0
+        self.cache.keep_only(self._encoder_version)
 
     def reset(self) -> None:
         """Go back to the plain model."""
         adapters.remove(self._sam)
-        self._model = self._state = None
-        self.cache.keep_only(0)
+        self._use(None, None)
 
     def go_back(self, state: AdapterState) -> AdapterState:
         """Predict again with an adapter that did before; it may be of another method than the one in use."""
@@ -137,12 +172,6 @@ class LiveModel:
             if kept is not None:
                 self.publish(kept)
             raise
-        self._model = model
-        self._state = AdapterState(version, card.config, tuple(model.class_ids), adapters.state(model))
-        self.cache.keep_only(self._encoder_version)
-        return self._state, card
-
-    @property
-    def _encoder_version(self) -> int:
-        """Adapter number of the embeddings; a method that leaves the encoder alone keeps those of the plain SAM."""
-        return self.version if adapters.adapters_of(self._sam) else 0
+        state = AdapterState(version, card.config, tuple(model.class_ids), adapters.state(model))
+        self._use(model, state)
+        return state, card

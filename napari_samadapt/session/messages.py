@@ -163,13 +163,15 @@ class RefreshPlan:
 class Origin:
     """What an adapter was trained on: the grey values, the numpy axis of the slices, and Dice where it was measured.
 
-    `learned` are the accepted slices that it has learned from, in this session.
+    `learned` are the accepted slices that it has learned from, in this session. `trained` is False where no episode
+    has trained it yet: only the automatic decoder's heads were fitted to the slices.
     """
 
     window: Window
     axis: int
     held_out_dice: float | None = None
     learned: frozenset[SliceKey] = frozenset()
+    trained: bool = True
 
 
 @dataclass(frozen=True, eq=False)

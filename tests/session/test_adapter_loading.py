@@ -104,7 +104,7 @@ def test_the_adapters_names_are_taken_or_the_difference_is_told(
 ):
     for index, class_id in ((2, 2), (3, 5)):
         paint(learned, index)
-        learned.annotation[index][learned.annotation[index] == 1] = class_id
+        learned.annotation[index, 18:, 3 * class_id :][:, :3] = class_id
         learned.accept(SliceKey(0, index))
     learned.start_learning()
     assert queue.run_until(lambda: learned.adapter_version == 2, 30)

@@ -84,7 +84,7 @@ def test_the_volume_is_predicted_by_what_was_learned(make_session, queue, refere
     report = run_plan(
         session, queue, reference, SimulationPlan(slices=2, seconds=1e6, target=1.0, habits=EXACT)
     )
-    assert session.adapter_version == report.points[-1].adapter == 2
+    assert session.adapter_version == report.points[-1].adapter > 1
     assert session.learning_state == "idle"
     assert volume_dice(session.displayed(), reference) == report.points[-1].dice
 
@@ -170,11 +170,11 @@ def test_learning_gets_the_seconds_that_acts_take(make_session, queue, steady):
         assert clock.now == 6.5
         for count, passed in zip(steps, (1.0, 2.5, 6.5), strict=True):
             assert passed * 2 <= count <= passed * 2 + 1, "a step may be under way when time is over"
-        assert session.adapter_version == 0
+        assert session.adapter_version < 2, "the first is fitted at once, the second is the episode's"
         clock.spend(100.0)
         assert len(made) == 20
         assert not clock.busy
-        assert session.adapter_version == 1
+        assert session.adapter_version == 2
         learn_from(session, 4)
         clock.spend(1.0)
         assert len(made) - 20 <= 3, "idle time is not saved up"

@@ -1,0 +1,142 @@
+"""What an accepted slice says at once: before, beside and after the episodes of learning."""
+
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+from napari_samadapt.imaging.intensity import Window
+from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.samples import TrainingSample
+from napari_samadapt.session.instant import InstantFit
+from napari_samadapt.session.live_model import LiveModel
+from napari_samadapt.session.messages import LearningPolicy
+
+WINDOW = Window(0.0, 1.0)
+NEVER = LearningPolicy(seconds=None, steps=1, every_n_slices=1000)
+"""Learns on accept, but no episode ever starts."""
+
+
+def block(index: int, class_id: int = 1) -> np.ndarray:
+    labels = np.zeros((24, 20), np.int64)
+    labels[6:16, 5:14] = class_id
+    return labels
+
+
+def sample(volume, index: int, labels: np.ndarray | None = None) -> TrainingSample:
+    image = volume.data[index].clip(0, 1).astype(np.float32)
+    return TrainingSample(SliceKey(0, index), image, block(index) if labels is None else labels)
+
+
+def asked(volume, new, known=(), class_ids=(1,), version=1) -> InstantFit:
+    known = tuple(sample(volume, index) for index in known)
+    return InstantFit(tuple(new), known, class_ids, AdapterConfig(), WINDOW, version)
+
+
+def dice_of(live: LiveModel, index: int, class_id: int = 1) -> float:
+    found = live.segment(SliceKey(0, index), WINDOW, near=True)[0] == class_id
+    true = block(index) == 1
+    return 2 * float((found & true).sum()) / float(found.sum() + true.sum())
+
+
+@pytest.fixture
+def live(volume, sam) -> LiveModel:
+    return LiveModel(volume, sam)
+
+
+def test_one_slice_tells_the_others_and_the_encoder_stays(live, volume) -> None:
+    state = live.fit(asked(volume, [sample(volume, 2)]))
+    assert state is not None
+    assert (state.version, state.config.method) == (1, "decoder-only")
+    assert len(live.cache) == 1, "the embedding serves the prediction too"
+    assert dice_of(live, 2) > 0.9
+    assert dice_of(live, 4) > 0.9
+
+
+def test_what_is_predicted_well_already_is_left_alone(live, volume) -> None:
+    live.fit(asked(volume, [sample(volume, 2)]))
+    assert live.fit(asked(volume, [sample(volume, 3)], [2], version=2)) is None
+    assert live.version == 1
+
+
+def test_a_mask_that_contradicts_the_model_in_use_is_not_fitted_to(live, volume) -> None:
+    live.fit(asked(volume, [sample(volume, 2)]))
+    wrong = np.where(block(3) == 1, 0, 1)
+    assert live.fit(asked(volume, [sample(volume, 3, wrong)], [2], version=2)) is None
+    assert dice_of(live, 4) > 0.9
+
+
+def test_a_new_class_is_known_at_once(live, volume) -> None:
+    live.fit(asked(volume, [sample(volume, 2)]))
+    corner = block(3)
+    corner[18:, 15:] = 2
+    state = live.fit(asked(volume, [sample(volume, 3, corner)], [2], class_ids=(1, 2), version=2))
+    assert state is not None
+    assert state.class_ids == (1, 2)
+    assert dice_of(live, 4) > 0.8
+
+
+def test_episodes_go_on_from_the_fit(live, volume) -> None:
+    fitted = live.fit(asked(volume, [sample(volume, 2)]))
+    twin = live.make_twin((1,), AdapterConfig("lora"), 0)
+    heads = twin.state_dict()["decoder.heads.0.weight"]
+    assert np.allclose(heads, fitted.tensors["decoder.heads.0.weight"])
+
+
+def test_a_decoder_without_a_closed_form_waits_for_its_episode(live, volume) -> None:
+    request = InstantFit((sample(volume, 2),), (), (1,), AdapterConfig(decoder="queries"), WINDOW, 1)
+    assert live.fit(request) is None
+    assert live.version == 0
+
+
+def paint(session, index: int) -> None:
+    plane = np.zeros(session.annotation.shape, bool)
+    plane[index, 6:16, 5:14] = True
+    indices = np.nonzero(plane)
+    before = session.annotation[indices]
+    session.annotation[indices] = 1
+    session.record_edit(indices, before, np.ones(len(before), before.dtype))
+
+
+def accept(session, index: int) -> None:
+    paint(session, index)
+    session.accept(SliceKey(0, index))
+
+
+def test_an_accepted_slice_is_seen_in_the_others_before_any_episode(make_session, queue) -> None:
+    session = make_session(policy=NEVER)
+    accept(session, 2)
+    assert queue.run_until(lambda: session.adapter_version == 1 and not session.refreshing, 30)
+    assert session.prediction[4].any()
+    session.roll_back()
+    assert session.adapter_version == 0
+    assert session.config.method == "conv-lora", "episodes train what they did"
+
+
+def test_the_plain_model_stays_plain_when_a_reset_overtakes_a_fit(make_session, queue) -> None:
+    session = make_session(policy=NEVER)
+    accept(session, 2)
+    session.reset_adapter()
+    done: Future[None] = session._predictor.run(lambda live: None)
+    assert queue.run_until(done.done, 30)
+    assert session.adapter_version == 0
+    assert not session.prediction.any()
+
+
+def test_slices_accepted_during_an_episode_are_seen_when_it_ends(make_session, queue, monkeypatch) -> None:
+    fitted: list[tuple[list[int], list[int]]] = []
+    fit = LiveModel.fit
+
+    def remember(live, request):
+        fitted.append(tuple([one.key.index for one in part] for part in (request.new, request.known)))
+        return fit(live, request)
+
+    monkeypatch.setattr(LiveModel, "fit", remember)
+    session = make_session(policy=LearningPolicy(seconds=None, steps=1))
+    accept(session, 2)
+    assert queue.run_until(lambda: fitted == [([2], [])], 30)
+    accept(session, 3)
+    assert queue.run_until(lambda: session.learning_state == "idle" and not session.refreshing, 60)
+    assert ([3], [2]) in fitted
+    assert session._learning.config.method == session._learning.adapter.config.method == "conv-lora"
