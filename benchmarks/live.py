@@ -5,6 +5,7 @@
 few-shot  Dice on the slices not given after 2 slices in 30 s, 5 in 60 s and 10 in 60 s: our methods and the peers
 simulate  simulated seconds to a Dice of 0.90 over the volume, with adaptation and without
 clicks    clicks while the model learns against clicks at rest; prediction in the worker against the main thread
+poison    Dice of what is served when some slices are accepted with inverted masks (`benchmarks/promotion.py`)
 prompted  Dice of boxes and clicks before and after adaptation, on the volume learned and on others
 
 Every figure is kept in the report as soon as it is measured: the same command goes on after an interruption, and other
@@ -17,10 +18,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from live_annotating import measure_clicks, measure_simulate
+from live_annotating import measure_clicks, measure_poison, measure_simulate
 from live_learning import measure_few_shot, measure_prompted
 from live_record import Record, Settings
-from live_table import asked_table, click_rows, few_shot_rows, learner_table, prompted_rows, simulate_rows
+from live_table import (
+    asked_table,
+    click_rows,
+    few_shot_rows,
+    learner_table,
+    poison_rows,
+    prompted_rows,
+    simulate_rows,
+)
 
 from napari_samadapt.session.simulation import CHOICES
 
@@ -28,6 +37,7 @@ PARTS: Mapping[str, Callable[[Settings, Record], None]] = {
     "few-shot": measure_few_shot,
     "simulate": measure_simulate,
     "clicks": measure_clicks,
+    "poison": measure_poison,
     "prompted": measure_prompted,
 }
 CASES = ("ct", "mr")
@@ -40,6 +50,7 @@ def tables(settings: Settings, record: Record) -> str:
         *few_shot_rows(figures, cases, settings.scale),
         *simulate_rows(figures, cases, settings.choices),
         *click_rows(figures, cases),
+        *poison_rows(figures),
         *prompted_rows(figures, cases),
     ]
     return f"{learner_table(figures, cases)}\n\n{asked_table(rows)}".strip()

@@ -1,5 +1,6 @@
-"""A simulated annotator with and without adaptation, and how long clicks wait while the model learns."""
+"""Sessions without a window: an annotator with and without adaptation, clicks while the model learns, wrong masks."""
 
+import argparse
 import itertools
 import tempfile
 import time
@@ -12,6 +13,7 @@ import numpy as np
 from live_record import Record, Settings
 from live_volumes import LiveVolume, read_live_volume
 from numpy.typing import NDArray
+from promotion import largest_drop, served
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window, render_slice
@@ -35,6 +37,10 @@ CLICKED = 20
 LOOK_SECONDS = 0.5
 """A person looks so long at a slice before the first click; meanwhile it is encoded."""
 ROUNDS = 3
+WRONG_MASKS = "inverted"
+"""The story of `benchmarks/promotion.py` that is told, on the CT."""
+STEPS = 40
+"""Of each of its episodes."""
 _WAIT = 600.0
 
 
@@ -78,6 +84,18 @@ def measure_clicks(settings: Settings, record: Record) -> None:
         record.once(f"clicks {case} learning", learning_figures, live, settings)
 
 
+def measure_poison(settings: Settings, record: Record) -> None:
+    """Dice of what is served while some slices are accepted with wrong masks."""
+    record.once(f"poison {WRONG_MASKS}", poisoned, settings)
+
+
+def poisoned(settings: Settings) -> dict[str, Any]:
+    """How far Dice ever fell below its best before, and Dice after every episode."""
+    options = argparse.Namespace(data=settings.data, steps=STEPS)
+    scores = [dice for _, dice, _ in served(WRONG_MASKS, True, options, settings.seeds[0])]
+    return {"drop": largest_drop(scores), "scores": scores}
+
+
 @contextmanager
 def open_session(live: LiveVolume, settings: Settings) -> Iterator[tuple[Session, EventQueue]]:
     """A session that learns when it is told to, with the first, the middle and the last of the five slices accepted."""
@@ -110,7 +128,7 @@ def learning_figures(live: LiveVolume, settings: Settings) -> dict[str, dict[str
         if session.learning_state != "training":
             raise SamAdaptError("The episode ended before the clicks: they measure nothing.")
         session.stop()
-        wait(queue, lambda: session.adapter_version > 0 and not session.refreshing, "the adapter")
+        wait(queue, lambda: session.learning_state == "off" and not session.refreshing, "the adapter")
         saved = session.save_adapter(Path(folder) / "adapter.safetensors")
         wait(queue, saved.done, "the adapter's file")
         model, _ = load_adapter(saved.result(), load_sam(settings.model))

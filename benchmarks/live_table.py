@@ -79,6 +79,14 @@ def click_rows(figures: Figures, cases: Sequence[str]) -> Iterator[Row]:
         yield ratio_row(what, prediction["worker"] / prediction["main thread"], 1.3)
 
 
+def poison_rows(figures: Figures) -> Iterator[Row]:
+    """How far Dice of what is served fell with wrong masks among those accepted."""
+    for name, found in figures.items():
+        if name.startswith("poison "):
+            what = f"fall of Dice of what is served, ct, {name.split()[1]} masks"
+            yield Row(what, "≤ 0.02", f"{found['drop']:.3f}", found["drop"] <= 0.02)
+
+
 def prompted_rows(figures: Figures, cases: Sequence[str]) -> Iterator[Row]:
     """Prompted masks before and after adapting; on the other volumes it shows what was forgotten."""
     for case in cases:

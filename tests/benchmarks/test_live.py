@@ -11,7 +11,7 @@ import pytest
 from live import PARTS, parse_options, tables
 from live_learning import LEARNERS, few_shot_means
 from live_record import Record, Settings, brief
-from live_table import click_rows, few_shot_rows, learner_table, prompted_rows, simulate_rows
+from live_table import click_rows, few_shot_rows, learner_table, poison_rows, prompted_rows, simulate_rows
 from live_volumes import LiveVolume
 
 from napari_samadapt.imaging.intensity import Window
@@ -141,6 +141,12 @@ def test_clicks_and_the_worker() -> None:
     rows = list(click_rows(figures, ("ct", "mr")))
     assert [row.met for row in rows] == [True, False, True]
     assert rows[1].measured == "2.25 × (90 / 40 ms)"
+
+
+@pytest.mark.parametrize(("drop", "met"), [(0.02, True), (0.021, False)])
+def test_wrong_masks(drop: float, met: bool) -> None:
+    (row,) = poison_rows({"poison inverted": {"drop": drop, "scores": [0.8, 0.8 - drop]}})
+    assert (row.measured, row.met) == (f"{drop:.3f}", met)
 
 
 def test_prompts_are_asked_for_nothing() -> None:
