@@ -53,7 +53,7 @@ def tables(settings: Settings, record: Record) -> str:
         *poison_rows(figures),
         *prompted_rows(figures, cases),
     ]
-    return f"{learner_table(figures, cases)}\n\n{asked_table(rows)}".strip()
+    return f"{learner_table(figures, cases)}\n\n{asked_table(rows)}".strip("\n")
 
 
 def words(parser: argparse.ArgumentParser, option: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
