@@ -152,5 +152,8 @@ OPTION_TEXTS: Mapping[str, TitledText] = {
     "zero_init": TitledText("Start at SAM", "Start with the output of the plain model."),
     "neck": TitledText("Neck too", "The layers behind the blocks take part."),
     "blocks": TitledText("Blocks", "The encoder's blocks that are adapted, as in 0,1,2. Empty: all of them."),
+    "last_blocks": TitledText(
+        "Last blocks", "How many of the last blocks are adapted, instead of naming them."
+    ),
 }
 """Every option of `AdapterConfig` that is asked for in the window."""

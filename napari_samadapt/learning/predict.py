@@ -11,7 +11,7 @@ from torch import Tensor
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.prompts import Prompts
 
-from .promptable_sam import Fine, PromptableSam, scaled_size
+from .promptable_sam import Fine, Prefix, PromptableSam, scaled_size
 
 MASK_PROMPT_LOGIT = 8.0
 """A previous mask enters as logits of this size, as `mini` saw it in training."""
@@ -60,14 +60,50 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
+@dataclass(frozen=True, eq=False)
+class SlicePrefix:
+    """A slice after the first `depth` blocks of the image encoder, float16 on its way to an `ImageEmbedding`."""
+
+    prefix: Prefix
+    depth: int
+    input_size: tuple[int, int]
+    original_size: tuple[int, int]
+
+
 @torch.no_grad()
 def encode_slice(sam: PromptableSam, image: NDArray[np.floating]) -> ImageEmbedding:
     """Embed a slice (H, W) or (H, W, 3) in [0, 1]. Runs on any thread that owns `sam`."""
+    pixels, size, original = _input_pixels(sam, image)
+    features, fine = sam.encode(pixels)
+    return ImageEmbedding(features, fine, size, original)
+
+
+@torch.no_grad()
+def encode_first_blocks(sam: PromptableSam, image: NDArray[np.floating], depth: int) -> SlicePrefix:
+    """The part of `encode_slice` that adapters from block `depth` on do not change; `encode_last_blocks` goes on."""
+    pixels, size, original = _input_pixels(sam, image)
+    whole = sam.encode_prefix(pixels, depth)
+    half = Prefix(whole.tokens.half(), tuple(level.half() for level in whole.fine))
+    return SlicePrefix(half, depth, size, original)
+
+
+@torch.no_grad()
+def encode_last_blocks(sam: PromptableSam, first: SlicePrefix) -> ImageEmbedding:
+    """The rest of `encode_slice`, to within the rounding of float16."""
+    dtype = sam.pixel_mean.dtype
+    prefix = Prefix(first.prefix.tokens.to(dtype), tuple(level.to(dtype) for level in first.prefix.fine))
+    features, fine = sam.encode_suffix(prefix, first.depth)
+    return ImageEmbedding(features, fine, first.input_size, first.original_size)
+
+
+def _input_pixels(
+    sam: PromptableSam, image: NDArray[np.floating]
+) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
+    """A slice as the model's input (1, 3, S, S), and its size (H, W) there and by itself."""
     pixels = image_tensor(image, sam.device)
     original = (int(pixels.shape[2]), int(pixels.shape[3]))
     size = scaled_size(original, sam.input_size)
-    features, fine = sam.encode(sam.normalise(resize(pixels, size)))
-    return ImageEmbedding(features, fine, size, original)
+    return sam.normalise(resize(pixels, size)), size, original
 
 
 @torch.no_grad()

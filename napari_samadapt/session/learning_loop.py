@@ -74,6 +74,7 @@ class LearningLoop:
         self._left_out: set[SliceKey] = set()  # accepted, but an update that learned from them was kept back
         self._ticket: Ticket | None = None
         self._paused = False
+        predictor.run(lambda live: live.expect(config))
 
     @property
     def state(self) -> str:
@@ -154,6 +155,7 @@ class LearningLoop:
         """Forget what was learned, and train this kind of adapter from now on."""
         self.stop(keep=False)
         self.config = config
+        self._predictor.run(lambda live: live.expect(config))
         return self.forget()
 
     def roll_back(self) -> None:

@@ -19,12 +19,14 @@ from napari_samadapt.learning.close_up import Part, cut, decode_closely
 from napari_samadapt.learning.predict import (
     ImageEmbedding,
     MaskPrediction,
+    encode_first_blocks,
+    encode_last_blocks,
     encode_slice,
 )
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.semantic import SemanticSam, carry_decoder_over, segment_embedded
 
-from .cache import EmbeddingCache, EmbeddingKey
+from .cache import EmbeddingCache, EmbeddingKey, PrefixCache, PrefixKey
 from .instant import InstantFit, fit_heads
 from .messages import PredictRequest
 from .suggestion import doubt
@@ -41,6 +43,8 @@ class LiveModel:
         self._state: AdapterState | None = None
         self._encoder_version = 0  # of the adapter that the encoder has; 0 while it is the plain one
         self.cache = cache or EmbeddingCache()
+        self.prefixes = PrefixCache()
+        self._frozen = 0  # blocks before the first adapter, now and of the method that is to be trained
 
     @property
     def version(self) -> int:
@@ -57,10 +61,32 @@ class LiveModel:
         kept_as = EmbeddingKey(key, window, self._sam.base_sha256, self._encoder_version, part)
         embedding = self.cache.get(kept_as)
         if embedding is None:
-            shown = render_slice(self._volume, key, window)
-            embedding = encode_slice(self._sam, shown if part is None else cut(shown, part))
+            embedding = self._encode(key, window, part, near=near)
             self.cache.put(kept_as, embedding, replace_others=near)
         return embedding
+
+    def _encode(self, key: SliceKey, window: Window, part: Part | None, *, near: bool) -> ImageEmbedding:
+        """What adapters do not change is taken from the cache, or kept there."""
+        sam, depth = self._sam, self._frozen
+        kept_as = PrefixKey(key, window, sam.base_sha256, sam.input_size, depth, part)
+        first = self.prefixes.get(kept_as)
+        if first is None:
+            shown = render_slice(self._volume, key, window)
+            image = shown if part is None else cut(shown, part)
+            if depth < 1:
+                return encode_slice(sam, image)
+            first = encode_first_blocks(sam, image, depth)
+            self.prefixes.put(kept_as, first, replace_others=near)
+        return encode_last_blocks(sam, first)
+
+    def expect(self, config: AdapterConfig) -> None:
+        """A method that is to be trained: what the blocks before its first adapter give is kept from now on.
+
+        Where it changes none the embeddings stay valid themselves.
+        """
+        frozen = adapters.frozen_blocks(self._sam, config)
+        self._frozen = frozen if frozen < len(self._sam.image_encoder.blocks) else 0
+        self.prefixes.drop(key for key in self.prefixes if key.depth != self._frozen)
 
     def mask(self, request: PredictRequest) -> MaskPrediction:
         """The mask that the prompts ask for."""
@@ -140,6 +166,7 @@ class LiveModel:
         adapters.remove(self._sam)
         if config is not None:
             adapters.insert(self._sam, config)
+            self._frozen = min(self._frozen, adapters.first_changed_block(self._sam))
 
     def _use(self, model: SemanticSam | None, state: AdapterState | None) -> None:
         """A method that leaves the encoder alone keeps the embeddings of the plain SAM."""
@@ -174,4 +201,5 @@ class LiveModel:
             raise
         state = AdapterState(version, card.config, tuple(model.class_ids), adapters.state(model))
         self._use(model, state)
+        self.expect(card.config)
         return state, card

@@ -67,7 +67,7 @@ def settings_of(config: AdapterConfig) -> dict[str, dict[str, Any]]:
     from napari_samadapt.learning.adapters.config import CHOICES
 
     questions = {}
-    for name, value in {**config.options, "blocks": config.blocks}.items():
+    for name, value in {**config.options, "blocks": config.blocks, "last_blocks": config.last_blocks}.items():
         text = OPTION_TEXTS[name]
         choices = {"choices": list(CHOICES[name])} if name in CHOICES else {}
         questions[name] = _question(text.title, value, text.sentence, choices)

@@ -11,7 +11,7 @@ import torch
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import METHODS, AdapterConfig, CannotMergeError
-from napari_samadapt.learning.adapters.config import ATTACH, OPTIONS, defaults_of
+from napari_samadapt.learning.adapters.config import ATTACH, OPTIONS, PLACES, defaults_of
 from napari_samadapt.learning.method_texts import OPTION_TEXTS
 from napari_samadapt.learning.mini import build_mini
 from napari_samadapt.learning.promptable_sam import PromptableSam
@@ -44,7 +44,7 @@ def test_every_method_is_described_and_attaches() -> None:
     for method, text in METHODS.items():
         assert set(defaults_of(method)) <= set(OPTIONS)
         assert text.sentence.endswith(".")
-    assert {*OPTION_TEXTS} == {*OPTIONS, "blocks"}
+    assert {*OPTION_TEXTS} == {*OPTIONS, *PLACES}
     assert all(text.ours == text.source.startswith("Ours") for text in METHODS.values())
 
 
@@ -225,6 +225,8 @@ def test_a_second_adapter_is_refused(tiny_sam) -> None:
         ("lora", {"alpha": float("inf")}, "alpha cannot be inf"),
         ("lora", {"blocks": (1, 1)}, "blocks cannot be .1, 1.: use whole numbers, each once"),
         ("lora", {"blocks": "0,1"}, "blocks cannot be '0,1'"),
+        ("lora", {"last_blocks": 0}, "last_blocks cannot be 0"),
+        ("lora", {"last_blocks": 2, "blocks": (1,)}, "Both blocks and last_blocks"),
         (
             "cobot-lora",
             {"preset": "none"},
@@ -247,6 +249,7 @@ def test_what_does_not_exist_is_said(method: str, options: dict, message: str) -
     ("method", "options", "message"),
     [
         ("lora", {"blocks": (0, 9)}, "this encoder has 3"),
+        ("lora", {"last_blocks": 4}, "this encoder has 3"),
         ("lora", {"blocks": ()}, "Blocks"),
         ("lora", {"targets": "qkv,q"}, "cannot target 'qkv,q'"),
         ("lora", {"targets": "mlp"}, "give some of qkv, q, k, v, proj"),

@@ -7,7 +7,8 @@ import pytest
 
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey
-from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning import adapters
+from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.session.instant import InstantFit
 from napari_samadapt.session.live_model import LiveModel
@@ -140,3 +141,30 @@ def test_slices_accepted_during_an_episode_are_seen_when_it_ends(make_session, q
     assert queue.run_until(lambda: session.learning_state == "idle" and not session.refreshing, 60)
     assert ([3], [2]) in fitted
     assert session._learning.config.method == session._learning.adapter.config.method == "conv-lora"
+
+
+def test_after_an_update_only_the_last_blocks_run_again(volume, sam, monkeypatch) -> None:
+    config = AdapterConfig("lora", last_blocks=1)
+    live, plain = LiveModel(volume, sam), LiveModel(volume, sam).embed(SliceKey(0, 1), WINDOW)
+    live.expect(config)
+    runs: list[int] = []
+    for place, blk in enumerate(sam.image_encoder.blocks):
+        blk.register_forward_hook(lambda *_, place=place: runs.append(place))
+    first = live.embed(SliceKey(0, 1), WINDOW)
+    assert runs == [0, 1]
+    assert np.allclose(first.features, plain.features, atol=0.02)
+    twin = live.make_twin((1,), config, 0)
+    for version in (1, 2):
+        runs.clear()
+        live.publish(AdapterState(version, config, (1,), adapters.state(twin)))
+        live.embed(SliceKey(0, 1), WINDOW)
+        assert runs == [1]
+
+
+def test_another_method_keeps_what_it_does_not_change(volume, sam) -> None:
+    live = LiveModel(volume, sam)
+    for config, kept in ((AdapterConfig("lora", last_blocks=1), 1), (AdapterConfig("lora"), 0)):
+        live.expect(config)
+        live.cache.clear()
+        live.embed(SliceKey(0, 1), WINDOW)
+        assert len(live.prefixes) == kept

@@ -21,6 +21,7 @@ __all__ = [
     "CannotMergeError",
     "adapters_of",
     "first_changed_block",
+    "frozen_blocks",
     "insert",
     "learning_rates",
     "load",
@@ -52,15 +53,18 @@ def insert(sam: PromptableSam, config: AdapterConfig) -> None:
     if adapters_of(sam):
         raise SamAdaptError("This model already has an adapter: remove it first.")
     encoder = sam.image_encoder
-    chosen = tuple(range(len(encoder.blocks))) if config.blocks is None else config.blocks
-    if not chosen or any(not 0 <= index < len(encoder.blocks) for index in chosen):
+    every = tuple(range(len(encoder.blocks)))
+    first = len(every) - (config.last_blocks or len(every))
+    chosen = tuple(range(first, len(every))) if config.blocks is None else config.blocks
+    if not chosen or not set(chosen) <= set(every):
         raise SamAdaptError(
             f"Blocks {tuple(chosen)} do not all exist: this encoder has {len(encoder.blocks)}."
         )
     sam.requires_grad_(False)
     weight = encoder.neck[0].weight
     try:
-        ATTACH[config.method](Sites(encoder, chosen, config.blocks is None), **config.options)
+        everywhere = config.blocks is None and config.last_blocks is None
+        ATTACH[config.method](Sites(encoder, chosen, everywhere), **config.options)
     except Exception:
         remove(sam)
         raise
@@ -98,6 +102,14 @@ def first_changed_block(sam: PromptableSam) -> int:
     blocks = [encoder.blocks] if isinstance(encoder.blocks, Adapter) else list(encoder.blocks)
     changed = [any(isinstance(module, Adapter) for module in block.modules()) for block in blocks]
     return changed.index(True) if any(changed) else len(changed)
+
+
+def frozen_blocks(sam: PromptableSam, config: AdapterConfig) -> int:
+    """What `first_changed_block` would be with the adapters of a method; `sam` is not changed."""
+    trial = twin(sam)
+    remove(trial)
+    insert(trial, config)
+    return first_changed_block(trial)
 
 
 def pop_balance_loss(sam: PromptableSam) -> Tensor:

@@ -100,9 +100,10 @@ def defaults_of(method: str) -> dict[str, Any]:
 class AdapterConfig:
     """The method and its options; an option left at None gets the method's own default.
 
-    `blocks` are the encoder blocks that get an adapter, ascending, None for all of them; layers outside the blocks
-    take part only then. `decoder` names the automatic decoder that is trained besides. Raises SamAdaptError for an
-    unknown method or decoder, an option that the method has not, and a value out of range.
+    `blocks` are the encoder blocks that get an adapter, ascending, or `last_blocks` says how many of the last do; all
+    of them where both are None, and only then layers outside the blocks take part. `decoder` names the automatic
+    decoder that is trained besides. Raises SamAdaptError for an unknown method or decoder, an option that the method
+    has not, and a value out of range.
     """
 
     method: str = "conv-lora"
@@ -110,6 +111,7 @@ class AdapterConfig:
     alpha: float | None = None
     experts: int | None = None
     blocks: tuple[int, ...] | None = None
+    last_blocks: int | None = None
     top_k: int | None = None
     scales: tuple[int, ...] | None = None
     gated: bool | None = None
@@ -144,6 +146,10 @@ class AdapterConfig:
                 _check(name, value, defaults[name])
         if self.blocks is not None:
             object.__setattr__(self, "blocks", _ascending(self.blocks))
+        if self.last_blocks is not None:
+            _check("last_blocks", self.last_blocks, 1)
+            if self.blocks is not None:
+                raise SamAdaptError("Both blocks and last_blocks are set: leave one of them out.")
         if self.layer == "hypercomplex":
             check_bottleneck(self.rank or self.width or 0)
 
@@ -168,8 +174,8 @@ class AdapterConfig:
             name, equals, text = (part.strip() for part in setting.partition("="))
             if not equals:
                 raise SamAdaptError(f"{setting!r} sets nothing: write NAME=VALUE, as in rank=4.")
-            if name not in (*OPTIONS, "blocks"):
-                names = ", ".join((*defaults_of(method), "blocks"))
+            if name not in (*OPTIONS, *PLACES):
+                names = ", ".join((*defaults_of(method), *PLACES))
                 raise SamAdaptError(f"{method} has no option {name}: it has {names}.")
             values[name] = _read(name, text)
         return cls(method, decoder=decoder, **values)
@@ -186,8 +192,10 @@ class AdapterConfig:
         return cls(**known)
 
 
+PLACES = ("blocks", "last_blocks")
+"""What says where any method attaches."""
 OPTIONS = tuple(
-    field.name for field in fields(AdapterConfig) if field.name not in ("method", "blocks", "decoder")
+    field.name for field in fields(AdapterConfig) if field.name not in ("method", *PLACES, "decoder")
 )
 
 

@@ -1,0 +1,127 @@
+"""From accepting a slice to the first changed prediction, and a refresh after an update against a full encode.
+
+    python benchmarks/first_prediction.py [--data ../shared/data] [--cases ct,mr] [--threads 1] [--seconds 20]
+
+A real session with the bundled `mini`. The second slice is accepted while the episode of the first one runs. Printed
+for each case: seconds from `Session.accept` to the first `predicted` signal of a slice whose labels changed, mean Dice of
+what is predicted then and after the episodes on the slices not accepted, and the milliseconds of embedding a slice in
+full and after an update.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from live_volumes import LiveVolume, read_live_volume
+
+from napari_samadapt.imaging.volume import SliceKey, take_slice
+from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.sam import load_sam
+from napari_samadapt.session.headless import EventQueue
+from napari_samadapt.session.live_model import LiveModel
+from napari_samadapt.session.messages import LearningPolicy
+from napari_samadapt.session.session import Session
+
+PATIENCE = 600.0
+
+
+def accept(session: Session, queue: EventQueue, live: LiveVolume, key: SliceKey) -> float:
+    """Paint a slice as the reference and accept it; seconds until another slice is predicted differently."""
+    before, changed = session.prediction.copy(), list[SliceKey]()
+
+    def look(shown: SliceKey) -> None:
+        if not np.array_equal(take_slice(before, shown), take_slice(session.prediction, shown)):
+            changed.append(shown)
+
+    session.look_at(key)
+    session.begin_edit(key)
+    labels = take_slice(live.labels, key)
+    plane = np.zeros(session.annotation.shape, bool)
+    take_slice(plane, key)[:] = True
+    z, y, x = np.nonzero(plane)
+    indices = (z, y, x)
+    old, new = session.annotation[indices], labels.astype(np.uint16).reshape(-1)
+    session.annotation[indices] = new
+    session.record_edit(indices, old, new)
+    session.predicted.connect(look)
+    started = time.perf_counter()
+    session.accept(key)
+    if not queue.run_until(lambda: bool(changed), PATIENCE):
+        raise TimeoutError(f"no prediction changed within {PATIENCE:g} s of accepting slice {key.index}")
+    session.predicted.disconnect(look)
+    return time.perf_counter() - started
+
+
+def first_predictions(live: LiveVolume, seconds: float) -> str:
+    """Accept two slices, the second one while the first one is learned from."""
+    queue = EventQueue()
+    policy = LearningPolicy(seconds=seconds)
+    session = Session(live.volume, load_sam("mini"), post=queue, policy=policy, classes=live.names)
+    given, said = (live.five[2], live.five[0]), []
+    try:
+        time.sleep(
+            1.0
+        )  # the slice on screen and its neighbours are embedded meanwhile, as they are for a user
+        for count, key in enumerate(given, 1):
+            waited = accept(session, queue, live, key)
+            state = session.learning_state
+            queue.run_until(lambda: not session.refreshing, PATIENCE)
+            dice = live.unseen_dice(session.prediction, given)
+            said.append(f"slice {count}: {waited:.2f} s ({state}), then Dice {dice:.3f}")
+        queue.run_until(lambda: session.learning_state == "idle" and not session.refreshing, PATIENCE)
+        said.append(f"after the episodes {live.unseen_dice(session.prediction, given):.3f}")
+    finally:
+        session.close()
+    return "; ".join(said)
+
+
+def refresh_times(live: LiveVolume, config: AdapterConfig) -> tuple[float, float]:
+    """Median milliseconds of embedding a slice: in full, and after another update of the adapter."""
+    model = LiveModel(live.volume, load_sam("mini"))
+    model.expect(config)
+    keys = live.keys[:10]
+
+    def embed_all() -> float:
+        spent = []
+        for key in keys:
+            started = time.perf_counter()
+            model.embed(key, live.window)
+            spent.append(time.perf_counter() - started)
+        return 1000 * statistics.median(spent)
+
+    embed_all()  # the first calls of a process are slow
+    model.cache.clear()
+    model.prefixes.clear()
+    full = embed_all()
+    model.cache.clear()
+    return full, embed_all()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--cases", default="ct,mr")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of an episode")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], help="NAME=VALUE of the method"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for case in options.cases.split(","):
+        live = read_live_volume(case, options.data)
+        print(f"{case}: {first_predictions(live, options.seconds)}", flush=True)
+        full, again = refresh_times(live, AdapterConfig.from_words("conv-lora", options.settings))
+        print(
+            f"{case}: embedding a slice {full:.0f} ms, after an update {again:.0f} ms: {again / full:.2f} x",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
