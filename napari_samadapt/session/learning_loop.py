@@ -13,6 +13,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.fine_tune import TrainProgress
+from napari_samadapt.learning.forecast import Forecast
 from napari_samadapt.learning.samples import TrainingSample
 
 from .gate import Gate, Ticket
@@ -44,6 +45,7 @@ class LearningLoop:
     published = Signal()
     """Another adapter, or none, predicts now."""
     failed = Signal(str)
+    forecasted = Signal()
 
     def __init__(
         self,
@@ -74,7 +76,22 @@ class LearningLoop:
         self._left_out: set[SliceKey] = set()  # accepted, but an update that learned from them was kept back
         self._ticket: Ticket | None = None
         self._paused = False
-        predictor.run(lambda live: live.expect(config))
+        self.forecast: Forecast | None = None
+        """What a step will cost; None until it was measured."""
+        self._expect(config)
+
+    def _expect(self, config: AdapterConfig) -> None:
+        """Prepare for this method, and measure what it will cost."""
+        self.forecast = None
+        self._predictor.run(lambda live: live.expect(config))
+        self._predictor.run(lambda live: live.forecast(config), urgent=False).add_done_callback(
+            lambda done: self._post(lambda: self._on_forecast(config, done))
+        )
+
+    def _on_forecast(self, config: AdapterConfig, done: Future[Forecast]) -> None:
+        if config is self.config and not done.cancelled() and done.exception() is None:
+            self.forecast = done.result()
+            self.forecasted.emit()
 
     @property
     def state(self) -> str:
@@ -155,7 +172,7 @@ class LearningLoop:
         """Forget what was learned, and train this kind of adapter from now on."""
         self.stop(keep=False)
         self.config = config
-        self._predictor.run(lambda live: live.expect(config))
+        self._expect(config)
         return self.forget()
 
     def roll_back(self) -> None:
@@ -264,8 +281,10 @@ class LearningLoop:
         else:
             held_out = new[len(new) // 2 :][:1] if len(samples) >= self.policy.hold_out_from else ()
             training, judges = tuple(sample for sample in samples if sample not in held_out), ()
-        view = self._source.view()
-        return Episode(training, held_out, judges, new, self._class_ids(), self.config, self.policy, view)
+        view, policy = self._source.view(), self.policy
+        if self.forecast is not None:
+            policy = replace(policy, batch_size=min(policy.batch_size, self.forecast.batch))
+        return Episode(training, held_out, judges, new, self._class_ids(), self.config, policy, view)
 
     def _all_samples(self) -> tuple[TrainingSample, ...]:
         """One of every accepted slice, in their order, without those that are left out."""

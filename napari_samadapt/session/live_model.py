@@ -16,6 +16,7 @@ from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapter_file import AdapterCard, check_base, load_adapter, read_adapter
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.close_up import Part, cut, decode_closely
+from napari_samadapt.learning.forecast import BlockCost, Forecast, block_costs, forecast
 from napari_samadapt.learning.predict import (
     ImageEmbedding,
     MaskPrediction,
@@ -44,6 +45,7 @@ class LiveModel:
         self._encoder_version = 0  # of the adapter that the encoder has; 0 while it is the plain one
         self.cache = cache or EmbeddingCache()
         self.prefixes = PrefixCache()
+        self._costs: tuple[BlockCost, ...] | None = None
         self._frozen = 0  # blocks before the first adapter, now and of the method that is to be trained
 
     @property
@@ -87,6 +89,13 @@ class LiveModel:
         frozen = adapters.frozen_blocks(self._sam, config)
         self._frozen = frozen if frozen < len(self._sam.image_encoder.blocks) else 0
         self.prefixes.drop(key for key in self.prefixes if key.depth != self._frozen)
+
+    def forecast(self, config: AdapterConfig) -> Forecast:
+        """What episodes of a method will cost here; takes as long as encoding a part of a slice."""
+        if self._costs is None:
+            self._costs = block_costs(self._sam)
+        frozen = adapters.frozen_blocks(self._sam, config)
+        return forecast(self._sam, self._costs, len(self._costs) - max(frozen, 0))
 
     def mask(self, request: PredictRequest) -> MaskPrediction:
         """The mask that the prompts ask for."""

@@ -58,7 +58,8 @@ class LearningPolicy:
 
     An episode of `seconds` (or `steps`, whichever ends first) starts by itself after every `every_n_slices` newly
     accepted slices, if `enabled`. From `hold_out_from` accepted slices on, a new one is kept out of the first part of
-    the episode to measure Dice on. While training, `spare_cores` processor cores are left to the window.
+    the episode to measure Dice on. While training, `spare_cores` processor cores are left to the window. A step learns
+    from `batch_size` slices, or fewer where the memory is small.
     """
 
     seconds: float | None = 60.0
@@ -68,6 +69,7 @@ class LearningPolicy:
     hold_out_from: int = 3
     spare_cores: int = 1
     seed: int = 0
+    batch_size: int = 4
 
     def __post_init__(self) -> None:
         if self.hold_out_from < 2:

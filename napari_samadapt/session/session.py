@@ -22,6 +22,7 @@ from napari_samadapt.imaging.writing import write_labels
 from napari_samadapt.learning.adapter_file import AdapterCard, save_adapter
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.fine_tune import TrainProgress
+from napari_samadapt.learning.forecast import Forecast
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.samples import TrainingSample
 
@@ -50,6 +51,7 @@ class Session(Assistance):
     progress = Signal(TrainProgress)
     learning_changed = Signal(str)
     adapter_changed = Signal(int)
+    forecasted = Signal()
     window_changed = Signal(Window)
     refresh_progress = Signal(int, int)
     """Slices predicted since the last adapter, and all there are to predict."""
@@ -68,8 +70,9 @@ class Session(Assistance):
     ) -> None:
         """Start both threads. `sam` belongs to the session from here on.
 
-        `window` and `axis` default to those that suit the volume; `classes` are {id: name} or names for ids from
-        1; `adapter` defaults to Conv-LoRA, `policy` to 60 s of learning after each accepted slice (30 s on a GPU).
+        `window` and `axis` default to those that suit the volume; `classes` are {id: name} or names for ids from 1;
+        `adapter` defaults to Conv-LoRA in the last half of the blocks, `policy` to 60 s of learning after each
+        accepted slice (30 s on a GPU).
         """
         super().__init__(volume, window, axis, classes)
         self._base = (sam.base_sha256, sam.model_type, sam.input_size)
@@ -87,7 +90,7 @@ class Session(Assistance):
             self._predictor, self._trainer, gate, self._post,
             SampleSource(self._make_sample, lambda: self._classes.ids, lambda: Origin(self._window, self._axis)),
             policy or LearningPolicy(seconds=episode_seconds(sam.device)),
-            adapter or AdapterConfig(),
+            adapter or AdapterConfig(last_blocks=max(1, len(sam.image_encoder.blocks) // 2)),
         )  # fmt: skip
         self._connect()
         self._predict_again()
@@ -123,6 +126,11 @@ class Session(Assistance):
     def can_roll_back(self) -> bool:
         """True while an adapter predicts: one from before, or the plain model, can take its place again."""
         return self._learning.version > 0
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """What a step of the next episode will cost; None until `forecasted` tells that it was measured."""
+        return self._learning.forecast
 
     @property
     def refreshing(self) -> bool:
@@ -261,6 +269,7 @@ class Session(Assistance):
         self._refresh.progress.connect(self.refresh_progress.emit)
         self._learning.progress.connect(self.progress.emit)
         self._learning.failed.connect(self.failed.emit)
+        self._learning.forecasted.connect(self.forecasted.emit)
         self._learning.state_changed.connect(self.learning_changed.emit)
         self._learning.published.connect(self._on_published)
 

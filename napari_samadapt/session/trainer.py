@@ -104,7 +104,7 @@ def run_episode(
 ) -> EpisodeOutcome:
     """Train the twin until the episode's limit is reached or `may_step` says no. Runs on the train thread."""
     policy = episode.policy
-    config = FineTuneConfig(seconds=policy.seconds, steps=policy.steps, seed=policy.seed)
+    config = FineTuneConfig(policy.seconds, policy.steps, policy.seed, policy.batch_size)
     try:
         with spared_cores(policy.spare_cores):
             model = twin.result()

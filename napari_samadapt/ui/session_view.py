@@ -149,6 +149,7 @@ class SessionView:
         add(session.progress, self._on_progress)
         add(session.learning_changed, self._on_learning_changed)
         add(session.adapter_changed, self._on_adapter_changed)
+        add(session.forecasted, self.show_status)
         add(session.classes_changed, self._on_classes_changed)
         add(session.prompts_changed, self._on_prompts_changed)
         add(session.refresh_progress, self._on_refresh_progress)
@@ -245,6 +246,7 @@ class SessionView:
     def show_status(self) -> None:
         session, progress = self._session, self._progress
         accepted, version = len(session.accepted), session.adapter_version
+        forecast, seconds = session.forecast, session.policy.seconds
         self._panels.learning.set_state(
             session.learning_state, can_start=accepted > 0, can_reset=session.can_roll_back
         )
@@ -258,6 +260,7 @@ class SessionView:
                     session.policy.seconds or 0.0,
                     self._dice,
                     self._refreshed,
+                    forecast.told(seconds) if forecast and seconds else "",
                 )
             )
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class LearningFacts:
     """What the status line is told from; seconds are of the current episode, `dice` is held out and may be
-    unknown.
+    unknown, `forecast` a sentence on the next episode.
     """
 
     state: str
@@ -18,6 +18,7 @@ class LearningFacts:
     limit: float = 0.0
     dice: float | None = None
     refreshed: tuple[int, int] = (0, 0)
+    forecast: str = ""
 
 
 def learning_status(facts: LearningFacts) -> str:
@@ -33,6 +34,10 @@ def learning_status(facts: LearningFacts) -> str:
     done, total = facts.refreshed
     if total and done < total:
         return f"Predicting the other slices: {done} of {total}. The one on screen comes first."
+    return " ".join(filter(None, (_what_next(facts, slices, agreement), facts.forecast)))
+
+
+def _what_next(facts: LearningFacts, slices: str, agreement: str) -> str:
     if facts.accepted == 0:
         return "Get one slice right and accept it (A): the model learns from accepted slices."
     if facts.adapter_version == 0:

@@ -22,6 +22,8 @@ MASK = np.ones((2, 2), bool)
 class HeldModel:
     """Records what it is asked for; each piece of work waits for `go_on`."""
 
+    version = 0
+
     def __init__(self) -> None:
         self.log: list[tuple] = []
         self.begun = threading.Semaphore(0)

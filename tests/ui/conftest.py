@@ -55,6 +55,8 @@ class FakeSession:
     progress = Signal(object)
     learning_changed = Signal(str)
     adapter_changed = Signal(int)
+    forecasted = Signal()
+    forecast = None
     classes_changed = Signal()
     prompts_changed = Signal(object)
     failed = Signal(str)

@@ -32,3 +32,11 @@ def test_learning_status(facts, words):
 )
 def test_volume_text(shape, spacing, spatial, text):
     assert volume_text("ct", shape, spacing, spatial) == text
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [("idle", True), ("off", True), ("training", False), ("paused", False)]
+)
+def test_what_the_next_episode_costs_is_told_before_it(state: str, told: bool) -> None:
+    text = learning_status(LearningFacts(state, 1, 1, forecast="Next episode: 60 s."))
+    assert text.endswith("Next episode: 60 s.") == told

@@ -72,7 +72,7 @@ class LearningPanel(QWidget):
             "Reset", "Forget everything learned and go back to the plain model", self.reset.emit
         )
         self.curves = LearningCurves()
-        self._status = hint_label(2)
+        self._status = hint_label(3)
         layout = column(self)
         layout.addLayout(row(self._on, 1, self._method, self._settings, self._seconds))
         layout.addLayout(row(self._start, self._pause, self._stop))

@@ -1,0 +1,51 @@
+"""What training will cost, told before it begins."""
+
+import pytest
+import torch
+
+from napari_samadapt.learning import adapters
+from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.forecast import BlockCost, block_costs, forecast
+from napari_samadapt.learning.mini import build_mini
+
+COSTS = (BlockCost(1.0, 100), BlockCost(2.0, 1000), BlockCost(1.0, 100))
+
+
+@pytest.mark.parametrize(("memory", "batch"), [(4400, 4), (4399, 2), (2200, 2), (2199, 1), (1, 1)])
+def test_batches_shrink_to_what_the_memory_holds(tiny_sam, memory: int, batch: int) -> None:
+    assert forecast(tiny_sam, COSTS, 2, memory).batch == batch
+
+
+def test_more_blocks_take_longer_and_more_memory(tiny_sam) -> None:
+    found = [forecast(tiny_sam, COSTS, count) for count in (1, 2, 3)]
+    assert [f.last_blocks for f in found] == [1, 2, 3]
+    assert sorted(f.seconds for f in found) == [f.seconds for f in found]
+    assert found[2].nbytes - found[0].nbytes == 4 * 1100
+
+
+def test_the_sentence_tells_steps_memory_and_blocks(tiny_sam) -> None:
+    told = forecast(tiny_sam, COSTS, 2).told(600)
+    assert told.startswith("Next episode: 600 s, about ")
+    assert told.endswith(" GB, adapters in the last 2 of 3 blocks.")
+
+
+def test_the_activations_of_a_block_are_counted() -> None:
+    """Autograd keeps at least the inputs of the block's own layers, and nothing of the weights."""
+    sam = build_mini(64).requires_grad_(False)
+    costs = block_costs(sam)
+    tokens = 8 * 8 * 160 * 4
+    assert all(5 * tokens < cost.nbytes < 100 * tokens for cost in costs)
+    assert all(cost.seconds > 0 for cost in costs)
+    assert costs[0] == costs[1] != costs[2], "one of each kind is measured"
+
+
+@pytest.mark.parametrize(("config", "frozen"), [(AdapterConfig(), 0), (AdapterConfig(last_blocks=1), 1)])
+def test_frozen_blocks_are_told_without_changing_the_model(
+    tiny_sam, config: AdapterConfig, frozen: int
+) -> None:
+    blocks = len(tiny_sam.image_encoder.blocks)
+    tokens = torch.rand(1, 3, tiny_sam.input_size, tiny_sam.input_size)
+    before = tiny_sam.encode(tokens)[0]
+    assert adapters.frozen_blocks(tiny_sam, config) == (blocks - 1 if frozen else 0)
+    assert not adapters.adapters_of(tiny_sam)
+    assert torch.equal(tiny_sam.encode(tokens)[0], before)
