@@ -16,6 +16,7 @@ from .gate import Gate
 from .live_model import LiveModel
 from .messages import Post, PredictRequest, PredictResponse, Priority, RefreshPlan, SliceLabels
 from .recovery import out_of_memory
+from .threads import end_thread
 
 T = TypeVar("T")
 Task = Callable[[], None]
@@ -113,7 +114,7 @@ class Predictor:
                 while waiting:
                     waiting.popleft()[0].cancel()
             self._changed.notify()
-        self._thread.join(timeout)
+        end_thread(self._thread, timeout)
 
     def _set_focus(self, plan: RefreshPlan) -> None:
         around = range(plan.focus.index - NEIGHBOURS, plan.focus.index + NEIGHBOURS + 1)

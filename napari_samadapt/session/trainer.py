@@ -25,6 +25,7 @@ from .messages import Episode, EpisodeOutcome, Post
 from .predictor import in_plain_words
 from .promotion import known_classes, objection
 from .recovery import at_lower_cost
+from .threads import end_thread
 
 PROGRESS_SECONDS = 0.1
 REJECTED = "The update was rejected because its numbers became invalid. Your masks and the model in use are unchanged."
@@ -77,7 +78,7 @@ class Trainer:
     def close(self, timeout: float = 1.0) -> None:
         """Let the thread end, and wait for that at most `timeout` seconds. End the running episode before."""
         self._jobs.put(None)
-        self._thread.join(timeout)
+        end_thread(self._thread, timeout)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
