@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 from psygnal import Signal
 
 from napari_samadapt.imaging.errors import SamAdaptError
@@ -14,27 +12,19 @@ from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.forecast import Forecast
-from napari_samadapt.learning.samples import TrainingSample
 
+from .accepted import AcceptedSlices, SampleSource
+from .early_fits import EarlyFits
 from .gate import Gate, Ticket
 from .instant import InstantFit
 from .messages import Episode, EpisodeOutcome, LearningPolicy, Origin, Post
 from .predictor import Predictor, in_plain_words
-from .promotion import Earlier, split
+from .promotion import Earlier
 from .trainer import Trainer
 
 NOTHING_TO_LEARN = (
     "There is no accepted slice with a label to learn from: accept a slice that shows a structure."
 )
-
-
-@dataclass(frozen=True)
-class SampleSource:
-    """Where the loop gets its material: a sample of an accepted slice (copies), the ids of the classes, the view."""
-
-    sample: Callable[[SliceKey], TrainingSample]
-    class_ids: Callable[[], tuple[int, ...]]
-    view: Callable[[], Origin]
 
 
 class LearningLoop:
@@ -59,6 +49,8 @@ class LearningLoop:
     ) -> None:
         self._predictor, self._trainer, self._gate, self._post = predictor, trainer, gate, post
         self._source = source
+        self._accepted = AcceptedSlices(source)
+        self._fits = EarlyFits(predictor, post, self._on_fitted)
         self.policy = policy
         self.config = config
         self.adapter: AdapterState | None = None
@@ -66,14 +58,7 @@ class LearningLoop:
         """What the adapter was trained on; None for the plain model."""
         self._earlier = Earlier()
         self._loading: object | None = None
-        self._fitting: list[Future[AdapterState | None]] = []
         self._highest_version = 0
-        self._accepted: frozenset[SliceKey] = frozenset()
-        self._samples: dict[
-            SliceKey, TrainingSample
-        ] = {}  # copies; those missing are made when an episode starts
-        self._new: set[SliceKey] = set()
-        self._left_out: set[SliceKey] = set()  # accepted, but an update that learned from them was kept back
         self._ticket: Ticket | None = None
         self._paused = False
         self.forecast: Forecast | None = None
@@ -109,26 +94,18 @@ class LearningLoop:
 
     def set_accepted(self, keys: frozenset[SliceKey]) -> None:
         """Learn from these slices; an episode starts when enough of them are new."""
-        for key in self._samples.keys() - keys:
-            del self._samples[key]
-        added = keys - self._accepted
-        self._forget_but(keys)
-        self._samples |= {key: self._source.sample(key) for key in added}
-        self._new |= added
+        added = self._accepted.set(keys)
+        self._forget_learned_but(keys)
         if added:
             self._fit_at_once()
         self._start_if_due()
 
     def renew_samples(self, keys: frozenset[SliceKey]) -> None:
         """The axis or the grey values changed: samples of the slices still accepted are made again when needed."""
-        self._samples.clear()
-        self._forget_but(keys)
+        self._accepted.renew(keys)
+        self._forget_learned_but(keys)
 
-    def _forget_but(self, keys: frozenset[SliceKey]) -> None:
-        """No other slices are accepted any more."""
-        self._accepted = keys
-        self._new &= keys
-        self._left_out &= keys
+    def _forget_learned_but(self, keys: frozenset[SliceKey]) -> None:
         if self.origin is not None:
             self.origin = replace(self.origin, learned=self.origin.learned & keys)
 
@@ -143,8 +120,7 @@ class LearningLoop:
         """Start an episode now, from all accepted slices, unless one runs; SamAdaptError when they show nothing."""
         if self._ticket is not None:
             return
-        self._new |= self._left_out
-        self._left_out.clear()
+        self._accepted.take_all()
         if self._loading is not None:
             raise SamAdaptError("An adapter is being loaded: try again in a moment.")
         if not self._class_ids():
@@ -163,7 +139,7 @@ class LearningLoop:
         ticket = self._ticket
         if ticket is None:
             return
-        self._new.clear()  # the user wants quiet: the next accept starts the next episode
+        self._accepted.new.clear()  # the user wants quiet: the next accept starts the next episode
         self._gate.end(ticket, keep=keep)
         if not keep:
             self._finish()
@@ -223,7 +199,8 @@ class LearningLoop:
         return self._highest_version
 
     def _start_if_due(self) -> None:
-        due = self.policy.enabled and self._loading is None and len(self._new) >= self.policy.every_n_slices
+        new = len(self._accepted.new)
+        due = self.policy.enabled and self._loading is None and new >= self.policy.every_n_slices
         if due and self._ticket is None and self._class_ids():
             self._begin()
 
@@ -232,33 +209,28 @@ class LearningLoop:
         class_ids = self._class_ids()
         if not self.policy.enabled or self._loading is not None or not class_ids:
             return
-        samples, view = self._all_samples(), self._source.view()
+        samples, window = self._accepted.samples(), self._source.view().window
         learned = self.origin.learned if self.origin else frozenset()
         new = tuple(sample for sample in samples if sample.key not in learned)
         known = tuple(sample for sample in samples if sample.key in learned)
-        if not new:
-            return
-        asked = InstantFit(new, known, class_ids, self.config, view.window, self.next_version())
-        self._fitting = [fit for fit in self._fitting if not fit.cancel()]
-        fitting = self._predictor.run(lambda live: live.fit(asked))
-        self._fitting.append(fitting)
-        fitting.add_done_callback(lambda done: self._post(lambda: self._on_fitted(asked, view, done)))
+        if new:
+            self._fits.ask(InstantFit(new, known, class_ids, self.config, window, self.next_version()))
 
-    def _on_fitted(self, asked: InstantFit, view: Origin, done: Future[AdapterState | None]) -> None:
-        if done not in self._fitting:
-            return
-        self._fitting.remove(done)
+    def _on_fitted(self, asked: InstantFit, done: Future[AdapterState | None]) -> None:
         if (error := done.exception()) is not None:
             self.failed.emit(in_plain_words("The predictions do not know of the accepted slice yet", error))
         elif (adapter := done.result()) is not None:
-            before = self.origin or replace(view, trained=False)
-            self._succeed(adapter, replace(before, held_out_dice=None, learned=asked.keys & self._accepted))
+            before = self.origin or Origin(asked.window, asked.new[0].key.axis, trained=False)
+            learned = asked.keys & self._accepted.keys
+            self._succeed(adapter, replace(before, held_out_dice=None, learned=learned))
 
     def _begin(self) -> None:
-        episode = self._make_episode()
-        self._new.clear()
-        config, seed = episode.config, self.policy.seed + self._highest_version
-        twin = self._predictor.run(lambda live: live.make_twin(episode.class_ids, config, seed))
+        policy = self.policy
+        if self.forecast is not None:
+            policy = replace(policy, batch_size=min(policy.batch_size, self.forecast.batch))
+        config, class_ids, turn = self.config, self._class_ids(), self._highest_version
+        episode = self._accepted.episode(config, policy, class_ids, self.origin, turn)
+        twin = self._predictor.run(lambda live: live.make_twin(class_ids, config, policy.seed + turn))
         self._gate.pause(False)
         self._paused = False
         ticket = self._trainer.start(
@@ -267,39 +239,8 @@ class LearningLoop:
         self._ticket = ticket
         self.state_changed.emit(self.state)
 
-    def _make_episode(self) -> Episode:
-        """All accepted slices, but for those that an update is judged by where another adapter is in use.
-
-        The first episode holds one slice out for its first part, if there are enough.
-        """
-        samples = self._all_samples()
-        new = tuple(sample for sample in samples if sample.key in self._new)
-        held_out: tuple[TrainingSample, ...] = ()
-        if self.origin is not None and self.origin.trained:
-            parts = split(samples, self.origin.learned - self._new, self._highest_version)
-            training, judges = parts.training, parts.judges
-        else:
-            held_out = new[len(new) // 2 :][:1] if len(samples) >= self.policy.hold_out_from else ()
-            training, judges = tuple(sample for sample in samples if sample not in held_out), ()
-        view, policy = self._source.view(), self.policy
-        if self.forecast is not None:
-            policy = replace(policy, batch_size=min(policy.batch_size, self.forecast.batch))
-        return Episode(training, held_out, judges, new, self._class_ids(), self.config, policy, view)
-
-    def _all_samples(self) -> tuple[TrainingSample, ...]:
-        """One of every accepted slice, in their order, without those that are left out."""
-        missing = self._accepted - self._samples.keys()
-        self._samples |= {key: self._source.sample(key) for key in missing}
-        return tuple(self._samples[key] for key in sorted(self._samples.keys() - self._left_out))
-
     def _class_ids(self) -> tuple[int, ...]:
-        """The classes that the samples show or the adapter knows; none where no sample shows one."""
-        shown = {int(class_id) for sample in self._all_samples() for class_id in np.unique(sample.labels)}
-        existing = set(self._source.class_ids())
-        if not shown & existing:
-            return ()
-        known = set(self.adapter.class_ids) if self.adapter else set()
-        return tuple(sorted((shown | known) & existing))
+        return self._accepted.class_ids(set(self.adapter.class_ids) if self.adapter else set())
 
     def _on_progress(self, progress: TrainProgress) -> None:
         if self._ticket is not None:
@@ -309,7 +250,7 @@ class LearningLoop:
         if ticket is not self._ticket:
             return
         if outcome.tensors is None:
-            self._left_out |= outcome.suspects & self._accepted - self._new
+            self._accepted.leave_out(outcome.suspects)
             self._finish()
             if outcome.failure:
                 self.failed.emit(outcome.failure)
@@ -317,7 +258,7 @@ class LearningLoop:
             return
         adapter = AdapterState(self.next_version(), episode.config, episode.class_ids, outcome.tensors)
         learned = frozenset(sample.key for sample in (*episode.samples, *episode.held_out, *episode.judges))
-        learned = learned & self._accepted - self._new
+        learned = learned & self._accepted.keys - self._accepted.new
         origin = replace(episode.origin, held_out_dice=outcome.held_out_dice, learned=learned)
         self._predictor.run(lambda live: live.publish(adapter)).add_done_callback(
             lambda done: self._post(lambda: self._on_published(ticket, origin, done))
@@ -346,9 +287,7 @@ class LearningLoop:
 
     def _drop_what_is_under_way(self) -> None:
         self.stop(keep=False)
-        for fit in self._fitting:
-            fit.cancel()
-        self._fitting.clear()
+        self._fits.drop()
         self._loading = None
 
     def _succeed(self, adapter: AdapterState, origin: Origin | None) -> None:

@@ -10,34 +10,31 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from psygnal import Signal
 
-from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window, looks_like_ct, render_slice
 from napari_samadapt.imaging.volume import SliceKey, Volume, slice_count, take_slice
 from napari_samadapt.imaging.writing import write_labels
-from napari_samadapt.learning.adapter_file import AdapterCard, save_adapter
-from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
+from napari_samadapt.learning.adapter_file import AdapterCard
+from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.forecast import Forecast
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.samples import TrainingSample
 
+from .accepted import SampleSource
+from .adapter_files import AdapterFiles
 from .assistance import Assistance
-from .classes import first_name
 from .gate import Gate
-from .learning_loop import LearningLoop, SampleSource
+from .learning_loop import LearningLoop
 from .live_model import LiveModel
 from .messages import LearningPolicy, Origin, Post, PredictRequest, SliceLabels, episode_seconds
-from .predictor import Predictor, in_plain_words
+from .predictor import Predictor
 from .refresh import Refresh
 from .suggestion import Evidence
 from .trainer import Trainer
-
-T = TypeVar("T")
 
 
 class Session(Assistance):
@@ -75,7 +72,6 @@ class Session(Assistance):
         accepted slice (30 s on a GPU).
         """
         super().__init__(volume, window, axis, classes)
-        self._base = (sam.base_sha256, sam.model_type, sam.input_size)
         self._closed = False
         self._post_to_main = post
         gate = Gate()
@@ -91,6 +87,10 @@ class Session(Assistance):
             SampleSource(self._make_sample, lambda: self._classes.ids, lambda: Origin(self._window, self._axis)),
             policy or LearningPolicy(seconds=episode_seconds(sam.device)),
             adapter or AdapterConfig(last_blocks=max(1, len(sam.image_encoder.blocks) // 2)),
+        )  # fmt: skip
+        self._files = AdapterFiles(
+            volume, sam, self._classes, self._learning, self._predictor, self._post,
+            loaded=self._on_adapter_loaded, failed=self.failed.emit,
         )  # fmt: skip
         self._connect()
         self._predict_again()
@@ -185,32 +185,11 @@ class Session(Assistance):
         On a CT the grey values become those that the adapter was trained with. The future ends on the main thread.
         A file that does not fit changes nothing, and a running episode goes on.
         """
-        applied = Future[None]()
-        checking = self._predictor.run(lambda live: live.check(Path(path)))
-        checking.add_done_callback(
-            lambda done: self._post(lambda: self._on_adapter_checked(Path(path), done, applied))
-        )
-        return applied
+        return self._files.load(Path(path))
 
     def save_adapter(self, path: str | Path) -> Future[Path]:
         """Write the adapter that predicts now as a file; what goes wrong is told by `failed` too."""
-        adapter, origin = self._learning.adapter, self._learning.origin
-        if adapter is None or origin is None:
-            raise SamAdaptError(
-                "There is nothing to save yet: accept a slice and let the model learn from it first."
-            )
-        names = self._classes.names
-        card = AdapterCard(
-            *self._base,
-            adapter.config,
-            {class_id: names.get(class_id) or first_name(class_id) for class_id in adapter.class_ids},
-            (origin.window.low, origin.window.high),
-            self._volume.axis_name(origin.axis),
-            origin.held_out_dice,
-        )
-        saving = self._predictor.run(lambda _live: save_adapter(Path(path), adapter, card))
-        saving.add_done_callback(lambda done: self._post(lambda: self._on_adapter_saved(done)))
-        return saving
+        return self._files.save(Path(path))
 
     # View and files.
 
@@ -285,36 +264,14 @@ class Session(Assistance):
         self._predict_again()
         self.adapter_changed.emit(self._learning.version)
 
-    def _on_adapter_checked(self, path: Path, done: Future[None], applied: Future[None]) -> None:
-        if self._tell_failure("The adapter was not loaded", done):
-            applied.set_exception(done.exception())
-            return
-        key, version = self._learning.begin_loading(), self._learning.next_version()
-        reading = self._predictor.run(lambda live: live.read(path, version))
-        reading.add_done_callback(lambda read: self._post(lambda: self._on_adapter_read(key, read, applied)))
-
-    def _on_adapter_read(
-        self, key: object, done: Future[tuple[AdapterState, AdapterCard]], applied: Future[None]
-    ) -> None:
-        if self._tell_failure("The adapter was not loaded", done):
-            self._learning.end_loading(key, None, None)
-            applied.set_exception(done.exception())
-            return
-        adapter, card = done.result()
-        axis = self._volume.anatomical_axis(card.axis)
-        if not self._learning.end_loading(
-            key, adapter, Origin(Window(*card.window), axis, card.held_out_dice)
-        ):
-            applied.cancel()
-            return
+    def _on_adapter_loaded(self, card: AdapterCard) -> None:
         self._take_names(card)
         if looks_like_ct(self._volume):
             self.set_window(Window(*card.window))
-        if axis != self._axis:
+        if self._volume.anatomical_axis(card.axis) != self._axis:
             self.failed.emit(
                 f"This adapter learned {card.axis} slices: change to {card.axis} to see it at its best."
             )
-        applied.set_result(None)
 
     def _take_names(self, card: AdapterCard) -> None:
         """Add the adapter's classes; those that nobody named here get its names, and other names are told."""
@@ -325,15 +282,6 @@ class Session(Assistance):
                 "rename the class, or reset the model if these are different structures."
             )
         self.classes_changed.emit()
-
-    def _on_adapter_saved(self, done: Future[Path]) -> None:
-        self._tell_failure("The adapter was not saved", done)
-
-    def _tell_failure(self, what: str, done: Future[T]) -> bool:
-        error = done.exception()
-        if error is not None:
-            self.failed.emit(in_plain_words(what, error))
-        return error is not None
 
     def _accepted_along_axis(self) -> frozenset[SliceKey]:
         return frozenset(key for key in self.accepted if key.axis == self._axis)
