@@ -70,6 +70,14 @@ class AcceptedSlices:
         self._samples |= {key: self._source.sample(key) for key in missing}
         return tuple(self._samples[key] for key in sorted(self._samples.keys() - self._left_out))
 
+    def parted(self, learned: Set[SliceKey]) -> tuple[tuple[TrainingSample, ...], tuple[TrainingSample, ...]]:
+        """The samples that the adapter in use has not learned from, and those that it has."""
+        samples = self.samples()
+        return (
+            tuple(sample for sample in samples if sample.key not in learned),
+            tuple(sample for sample in samples if sample.key in learned),
+        )
+
     def class_ids(self, known: Set[int]) -> tuple[int, ...]:
         """The classes that the samples show or the adapter in use knows; none where no sample shows one."""
         shown = {int(class_id) for sample in self.samples() for class_id in np.unique(sample.labels)}

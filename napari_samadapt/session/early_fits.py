@@ -16,7 +16,10 @@ Fitted = Callable[[InstantFit, Future[AdapterState | None]], None]
 
 
 class EarlyFits:
-    """Runs one after the other on the predict thread; a newer one replaces those that have not begun."""
+    """Runs one after the other on the predict thread, after clicks; a newer one replaces those that have not begun.
+
+    Loading, publishing and going back overtake a fit that waits: drop it before.
+    """
 
     def __init__(self, predictor: Predictor, post: Post, fitted: Fitted) -> None:
         self._predictor, self._post, self._fitted = predictor, post, fitted
@@ -25,7 +28,7 @@ class EarlyFits:
     def ask(self, fit: InstantFit) -> None:
         """Fit to these slices, instead of what was asked before."""
         self.drop_waiting()
-        fitting = self._predictor.run(lambda live: live.fit(fit))
+        fitting = self._predictor.run(lambda live: live.fit(fit), urgent=False)
         self._under_way.append(fitting)
         fitting.add_done_callback(lambda done: self._post(lambda: self._on_done(fit, done)))
 

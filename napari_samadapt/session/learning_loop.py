@@ -12,6 +12,7 @@ from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.forecast import Forecast
+from napari_samadapt.learning.semantic import SemanticSam
 
 from .accepted import AcceptedSlices, SampleSource
 from .early_fits import EarlyFits
@@ -60,6 +61,7 @@ class LearningLoop:
         self._loading: object | None = None
         self._highest_version = 0
         self._ticket: Ticket | None = None
+        self._twin: Future[SemanticSam]  # of the running episode
         self._paused = False
         self.forecast: Forecast | None = None
         """What a step will cost; None until it was measured."""
@@ -142,6 +144,7 @@ class LearningLoop:
         self._accepted.new.clear()  # the user wants quiet: the next accept starts the next episode
         self._gate.end(ticket, keep=keep)
         if not keep:
+            self._twin.cancel()
             self._finish()
 
     def set_method(self, config: AdapterConfig) -> Future[None]:
@@ -179,6 +182,7 @@ class LearningLoop:
     def begin_loading(self) -> object:
         """Drop the running episode and start none while an adapter is loaded; returns the key for `end_loading`."""
         self.stop(keep=False)
+        self._fits.drop_waiting()
         self._loading = object()
         return self._loading
 
@@ -190,6 +194,8 @@ class LearningLoop:
         if adapter is not None:
             self.config = adapter.config
             self._succeed(adapter, origin)
+        else:
+            self._fit_at_once()  # as the fits that waited were dropped
         self._start_if_due()
         return True
 
@@ -209,10 +215,8 @@ class LearningLoop:
         class_ids = self._class_ids()
         if not self.policy.enabled or self._loading is not None or not class_ids:
             return
-        samples, window = self._accepted.samples(), self._source.view().window
-        learned = self.origin.learned if self.origin else frozenset()
-        new = tuple(sample for sample in samples if sample.key not in learned)
-        known = tuple(sample for sample in samples if sample.key in learned)
+        window = self._source.view().window
+        new, known = self._accepted.parted(self.origin.learned if self.origin else frozenset())
         if new:
             self._fits.ask(InstantFit(new, known, class_ids, self.config, window, self.next_version()))
 
@@ -230,13 +234,15 @@ class LearningLoop:
             policy = replace(policy, batch_size=min(policy.batch_size, self.forecast.batch))
         config, class_ids, turn = self.config, self._class_ids(), self._highest_version
         episode = self._accepted.episode(config, policy, class_ids, self.origin, turn)
-        twin = self._predictor.run(lambda live: live.make_twin(class_ids, config, policy.seed + turn))
+        seed = policy.seed + turn
+        # Not urgent, so that it comes after the fit and goes on from it.
+        twin = self._predictor.run(lambda live: live.make_twin(class_ids, config, seed), urgent=False)
         self._gate.pause(False)
         self._paused = False
         ticket = self._trainer.start(
             episode, twin, self._on_progress, lambda outcome: self._on_ended(ticket, episode, outcome)
         )
-        self._ticket = ticket
+        self._ticket, self._twin = ticket, twin
         self.state_changed.emit(self.state)
 
     def _class_ids(self) -> tuple[int, ...]:
@@ -257,9 +263,9 @@ class LearningLoop:
             self._start_if_due()
             return
         adapter = AdapterState(self.next_version(), episode.config, episode.class_ids, outcome.tensors)
-        learned = frozenset(sample.key for sample in (*episode.samples, *episode.held_out, *episode.judges))
-        learned = learned & self._accepted.keys - self._accepted.new
+        learned = episode.keys & self._accepted.keys - self._accepted.new
         origin = replace(episode.origin, held_out_dice=outcome.held_out_dice, learned=learned)
+        self._fits.drop_waiting()  # they would follow this one, and were asked for without knowing of it
         self._predictor.run(lambda live: live.publish(adapter)).add_done_callback(
             lambda done: self._post(lambda: self._on_published(ticket, origin, done))
         )
@@ -271,7 +277,7 @@ class LearningLoop:
             self.failed.emit(in_plain_words("What was learned cannot be used", error))
         else:
             self._succeed(done.result(), origin)
-            self._fit_at_once()  # to what was accepted during the episode
+        self._fit_at_once()  # to what was accepted during the episode
         self._finish()
         self._start_if_due()
 

@@ -29,7 +29,10 @@ Writer = Callable[[Indices, NDArray[np.uint16]], None]
 
 
 class Priority(IntEnum):
-    """What the predict thread does first; control work (loading an adapter, making a twin) goes before all."""
+    """What the predict thread does first; control work (loading or publishing an adapter) goes before all.
+
+    Fits of heads, twins and propagation come after clicks, before any slice.
+    """
 
     CLICK = 0
     SLICE = 1
@@ -192,6 +195,11 @@ class Episode:
     config: AdapterConfig
     policy: LearningPolicy
     origin: Origin
+
+    @property
+    def keys(self) -> frozenset[SliceKey]:
+        """All the slices of it."""
+        return frozenset(sample.key for sample in (*self.samples, *self.held_out, *self.judges))
 
 
 @dataclass(frozen=True, eq=False)

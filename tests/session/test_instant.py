@@ -1,11 +1,15 @@
 """What an accepted slice says at once: before, beside and after the episodes of learning."""
 
+import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from napari_samadapt.imaging.intensity import Window
+from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
@@ -168,3 +172,71 @@ def test_another_method_keeps_what_it_does_not_change(volume, sam) -> None:
         live.cache.clear()
         live.embed(SliceKey(0, 1), WINDOW)
         assert len(live.prefixes) == kept
+
+
+@pytest.fixture
+def log(monkeypatch) -> list[str]:
+    """What the predict thread did, in order."""
+    done: list[str] = []
+
+    def note(name: str) -> None:
+        function = getattr(LiveModel, name)
+
+        def noted(live, *arguments):
+            done.append(name)
+            return function(live, *arguments)
+
+        monkeypatch.setattr(LiveModel, name, noted)
+
+    for name in ("fit", "mask", "make_twin", "publish"):
+        note(name)
+    return done
+
+
+@contextmanager
+def held(session) -> Iterator[None]:
+    """The predict thread begins nothing meanwhile."""
+    go_on = threading.Event()
+    session._predictor.run(lambda live: go_on.wait(30))
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+def test_a_click_goes_before_the_fit_and_the_episode_goes_on_from_the_fit(make_session, queue, log) -> None:
+    session = make_session(policy=LearningPolicy(seconds=None, steps=1))
+    with held(session):
+        accept(session, 2)
+        session.set_prompts(SliceKey(0, 4), Prompts(np.array([[9, 9]]), np.array([1])))
+    assert queue.run_until(lambda: session.learning_state == "idle" and not session.refreshing, 60)
+    assert log == ["mask", "fit", "make_twin", "publish"]
+
+
+def test_a_fit_that_waits_does_not_follow_an_adapter_that_is_loaded(make_session, queue, log) -> None:
+    session = make_session(policy=NEVER)
+    with held(session):
+        accept(session, 2)
+        loading = session._learning.begin_loading()
+    assert wait_for_predictor(session, queue)
+    assert log == []
+    session._learning.end_loading(loading, None, None)
+    assert queue.run_until(lambda: session.adapter_version > 0, 30), (
+        "nothing was loaded: the fit is asked for again"
+    )
+    assert log == ["fit"]
+
+
+def test_an_episode_that_is_dropped_before_it_has_a_twin_makes_none(make_session, queue, log) -> None:
+    session = make_session(policy=LearningPolicy(seconds=None, steps=1))
+    with held(session):
+        accept(session, 2)
+        session.reset_adapter()
+    assert wait_for_predictor(session, queue)
+    assert (log, session.learning_state, session.adapter_version) == ([], "idle", 0)
+
+
+def wait_for_predictor(session, queue) -> bool:
+    """Everything but predictions that was asked of the thread is done."""
+    done = session._predictor.run(lambda live: None, urgent=False)
+    return queue.run_until(done.done, 30)
