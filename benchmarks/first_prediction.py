@@ -1,6 +1,6 @@
 """From accepting a slice to the first changed prediction, and a refresh after an update against a full encode.
 
-    python benchmarks/first_prediction.py [--data ../shared/data] [--cases ct,mr] [--threads 1] [--seconds 20]
+    python benchmarks/first_prediction.py [--data ../shared/data] [--cases ct,mr] [--seconds 20] [--last-blocks K]
 
 A real session with the bundled `mini`. The second slice is accepted while the episode of the first one runs. Printed
 for each case: seconds from `Session.accept` to the first `predicted` signal of a slice whose labels changed, mean Dice
@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +20,16 @@ from live_volumes import LiveVolume, read_live_volume
 
 from napari_samadapt.imaging.volume import SliceKey, take_slice
 from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.sam import load_sam
 from napari_samadapt.session.headless import EventQueue
 from napari_samadapt.session.live_model import LiveModel
 from napari_samadapt.session.messages import LearningPolicy
-from napari_samadapt.session.session import Session
+from napari_samadapt.session.session import Session, default_adapter
 
 PATIENCE = 600.0
+SECONDS = 20.0
+"""Of an episode."""
 
 
 def accept(session: Session, queue: EventQueue, live: LiveVolume, key: SliceKey) -> float:
@@ -55,32 +59,35 @@ def accept(session: Session, queue: EventQueue, live: LiveVolume, key: SliceKey)
     return time.perf_counter() - started
 
 
-def first_predictions(live: LiveVolume, seconds: float) -> str:
-    """Accept two slices, the second one while the first one is learned from."""
+def first_predictions(live: LiveVolume, model: str, seconds: float) -> dict[str, Any]:
+    """Accept two slices, the second one while the first one is learned from.
+
+    `waited`: seconds until another slice is predicted differently, for each; `states` of learning then; `dice` after
+    each on the slices not accepted, and last of all after the episodes.
+    """
     queue = EventQueue()
     policy = LearningPolicy(seconds=seconds)
-    session = Session(live.volume, load_sam("mini"), post=queue, policy=policy, classes=live.names)
-    given, said = (live.five[2], live.five[0]), []
+    session = Session(live.volume, load_sam(model), post=queue, policy=policy, classes=live.names)
+    given, waited, states, dice = (live.five[2], live.five[0]), list[float](), list[str](), list[float]()
     try:
         time.sleep(
             1.0
         )  # the slice on screen and its neighbours are embedded meanwhile, as they are for a user
-        for count, key in enumerate(given, 1):
-            waited = accept(session, queue, live, key)
-            state = session.learning_state
+        for key in given:
+            waited.append(accept(session, queue, live, key))
+            states.append(session.learning_state)
             queue.run_until(lambda: not session.refreshing, PATIENCE)
-            dice = live.unseen_dice(session.prediction, given)
-            said.append(f"slice {count}: {waited:.2f} s ({state}), then Dice {dice:.3f}")
+            dice.append(live.unseen_dice(session.prediction, given))
         queue.run_until(lambda: session.learning_state == "idle" and not session.refreshing, PATIENCE)
-        said.append(f"after the episodes {live.unseen_dice(session.prediction, given):.3f}")
+        dice.append(live.unseen_dice(session.prediction, given))
     finally:
         session.close()
-    return "; ".join(said)
+    return {"waited": waited, "states": states, "dice": dice}
 
 
-def refresh_times(live: LiveVolume, config: AdapterConfig) -> tuple[float, float]:
-    """Median milliseconds of embedding a slice: in full, and after another update of the adapter."""
-    model = LiveModel(live.volume, load_sam("mini"))
+def refresh_times(live: LiveVolume, sam: PromptableSam, config: AdapterConfig) -> dict[str, float]:
+    """Median milliseconds of embedding a slice: in `full`, and `again` after another update of the adapter."""
+    model = LiveModel(live.volume, sam)
     model.expect(config)
     keys = live.keys[:10]
 
@@ -97,7 +104,21 @@ def refresh_times(live: LiveVolume, config: AdapterConfig) -> tuple[float, float
     model.prefixes.clear()
     full = embed_all()
     model.cache.clear()
-    return full, embed_all()
+    return {"full": full, "again": embed_all()}
+
+
+def told(case: str, first: dict[str, Any], refresh: dict[str, float]) -> str:
+    """Both on two lines."""
+    slices = zip(first["waited"], first["states"], first["dice"], strict=False)
+    said = [
+        f"slice {count}: {waited:.2f} s ({state}), then Dice {dice:.3f}"
+        for count, (waited, state, dice) in enumerate(slices, 1)
+    ]
+    full, again = refresh["full"], refresh["again"]
+    return (
+        f"{case}: {'; '.join(said)}; after the episodes {first['dice'][-1]:.3f}\n"
+        f"{case}: embedding a slice {full:.0f} ms, after an update {again:.0f} ms: {again / full:.2f} x"
+    )
 
 
 def main() -> None:
@@ -107,20 +128,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cases", default="ct,mr")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of an episode")
-    parser.add_argument(
-        "--set", dest="settings", action="append", default=[], help="NAME=VALUE of the method"
-    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of an episode")
+    parser.add_argument("--last-blocks", type=int, help="that are adapted; the last half of them by default")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for case in options.cases.split(","):
-        live = read_live_volume(case, options.data)
-        print(f"{case}: {first_predictions(live, options.seconds)}", flush=True)
-        full, again = refresh_times(live, AdapterConfig.from_words("conv-lora", options.settings))
-        print(
-            f"{case}: embedding a slice {full:.0f} ms, after an update {again:.0f} ms: {again / full:.2f} x",
-            flush=True,
+        live, sam = read_live_volume(case, options.data), load_sam("mini")
+        config = (
+            AdapterConfig(last_blocks=options.last_blocks) if options.last_blocks else default_adapter(sam)
         )
+        first = first_predictions(live, "mini", options.seconds)
+        print(told(case, first, refresh_times(live, sam, config)), flush=True)
 
 
 if __name__ == "__main__":

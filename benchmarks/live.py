@@ -5,6 +5,9 @@
 few-shot  Dice on the slices not given after 2 slices in 30 s, 5 in 60 s and 10 in 60 s: our methods and the peers
 simulate  simulated seconds to a Dice of 0.90 over the volume, with adaptation and without
 clicks    clicks while the model learns against clicks at rest; prediction in the worker against the main thread
+first     seconds from accepting a slice to the first changed prediction (`benchmarks/first_prediction.py`)
+refresh   embedding a slice after an update against a full encode (the same)
+memory    peak memory of training ViT-B at 1024 pixels (`benchmarks/training_memory.py`)
 poison    Dice of what is served when some slices are accepted with inverted masks (`benchmarks/promotion.py`)
 prompted  Dice of boxes and clicks before and after adaptation, on the volume learned and on others
 
@@ -18,16 +21,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from live_annotating import measure_clicks, measure_poison, measure_simulate
+from live_annotating import (
+    measure_clicks,
+    measure_first,
+    measure_memory,
+    measure_poison,
+    measure_refresh,
+    measure_simulate,
+)
 from live_learning import measure_few_shot, measure_prompted
 from live_record import Record, Settings
 from live_table import (
     asked_table,
     click_rows,
     few_shot_rows,
+    first_rows,
     learner_table,
+    memory_rows,
     poison_rows,
     prompted_rows,
+    refresh_rows,
     simulate_rows,
 )
 
@@ -35,9 +48,12 @@ from napari_samadapt.session.simulation import CHOICES
 
 PARTS: Mapping[str, Callable[[Settings, Record], None]] = {
     "few-shot": measure_few_shot,
+    "first": measure_first,
     "simulate": measure_simulate,
+    "refresh": measure_refresh,
     "clicks": measure_clicks,
     "poison": measure_poison,
+    "memory": measure_memory,
     "prompted": measure_prompted,
 }
 CASES = ("ct", "mr")
@@ -48,9 +64,12 @@ def tables(settings: Settings, record: Record) -> str:
     figures, cases = record.figures, settings.cases
     rows = [
         *few_shot_rows(figures, cases, settings.scale),
+        *first_rows(figures, cases),
         *simulate_rows(figures, cases, settings.choices),
+        *refresh_rows(figures, cases),
         *click_rows(figures, cases),
         *poison_rows(figures),
+        *memory_rows(figures),
         *prompted_rows(figures, cases),
     ]
     return f"{learner_table(figures, cases)}\n\n{asked_table(rows)}".strip("\n")

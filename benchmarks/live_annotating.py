@@ -1,4 +1,4 @@
-"""Sessions without a window: an annotator with and without adaptation, clicks while the model learns, wrong masks."""
+"""Sessions without a window: an annotator, first predictions, refreshes, clicks while the model learns, wrong masks."""
 
 import argparse
 import itertools
@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from first_prediction import SECONDS, first_predictions, refresh_times
 from live_record import Record, Settings
 from live_volumes import LiveVolume, read_live_volume
 from numpy.typing import NDArray
 from promotion import largest_drop, served
+from training_memory import training_memory
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window, render_slice
@@ -25,7 +27,7 @@ from napari_samadapt.learning.semantic import SemanticSam, segment_slice
 from napari_samadapt.session.annotator import AnnotatorHabits, annotate
 from napari_samadapt.session.headless import EventQueue
 from napari_samadapt.session.messages import LearningPolicy
-from napari_samadapt.session.session import Session
+from napari_samadapt.session.session import Session, default_adapter
 from napari_samadapt.session.simulation import SimulationPlan, simulate
 
 TARGET = 0.9
@@ -74,6 +76,25 @@ def simulated(
         "failures": list(report.failures),
         "curve": [[round(p.seconds, 2), round(p.dice, 4), p.slices] for p in report.points],
     }
+
+
+def measure_first(settings: Settings, record: Record) -> None:
+    """From accepting a slice to the first changed prediction, at rest and while an episode runs."""
+    for case in settings.cases:
+        live = read_live_volume(case, settings.data)
+        record.once(f"first {case}", first_predictions, live, settings.model, SECONDS * settings.scale)
+
+
+def measure_refresh(settings: Settings, record: Record) -> None:
+    """Embedding a slice after an update, against in full, with the adapters that a session trains."""
+    for case in settings.cases:
+        live, sam = read_live_volume(case, settings.data), load_sam(settings.model)
+        record.once(f"refresh {case}", refresh_times, live, sam, default_adapter(sam))
+
+
+def measure_memory(settings: Settings, record: Record) -> None:
+    """Of training ViT-B at 1024 pixels, whatever the model of the other parts."""
+    record.once("memory vit_b", training_memory, "vit_b", settings.threads)
 
 
 def measure_clicks(settings: Settings, record: Record) -> None:

@@ -79,6 +79,32 @@ def click_rows(figures: Figures, cases: Sequence[str]) -> Iterator[Row]:
         yield ratio_row(what, prediction["worker"] / prediction["main thread"], 1.3)
 
 
+def first_rows(figures: Figures, cases: Sequence[str]) -> Iterator[Row]:
+    """Seconds until an accepted slice is seen in the predictions of others, the longer of those measured."""
+    for case in cases:
+        if found := figures.get(f"first {case}"):
+            longest, each = max(found["waited"]), ", ".join(f"{seconds:.2f}" for seconds in found["waited"])
+            what = f"accepting a slice to the first changed prediction, {case}"
+            yield Row(what, "≤ 3 s", f"{longest:.2f} s ({each})", longest <= 3.0)
+
+
+def refresh_rows(figures: Figures, cases: Sequence[str]) -> Iterator[Row]:
+    """A slice after an update, against a full encode."""
+    for case in cases:
+        if found := figures.get(f"refresh {case}"):
+            full, again = found["full"], found["again"]
+            what = f"refresh of a slice after an update, {case}"
+            yield ratio_row(what, again / full, 0.5, f" ({again:.0f} / {full:.0f} ms)")
+
+
+def memory_rows(figures: Figures) -> Iterator[Row]:
+    """Peak memory of training a large network."""
+    if found := figures.get("memory vit_b"):
+        chosen = f"{found['device']}, the last {found['last_blocks']} blocks, {found['batch']} slices"
+        what = "peak memory of training ViT-B at 1024 pixels"
+        yield Row(what, "≤ 6 GB", f"{found['gb']:.1f} GB ({chosen})", found["gb"] <= 6.0)
+
+
 def poison_rows(figures: Figures) -> Iterator[Row]:
     """How far Dice of what is served fell with wrong masks among those accepted."""
     for name, found in figures.items():

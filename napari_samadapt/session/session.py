@@ -37,6 +37,11 @@ from .suggestion import Evidence
 from .trainer import Trainer
 
 
+def default_adapter(sam: PromptableSam) -> AdapterConfig:
+    """Conv-LoRA in the last half of the blocks: as good as in all of them, and the others need not run again."""
+    return AdapterConfig(last_blocks=max(1, len(sam.image_encoder.blocks) // 2))
+
+
 class Session(Assistance):
     """One volume, its masks, and the SAM that adapts to them.
 
@@ -68,7 +73,7 @@ class Session(Assistance):
         """Start both threads. `sam` belongs to the session from here on.
 
         `window` and `axis` default to those that suit the volume; `classes` are {id: name} or names for ids from 1;
-        `adapter` defaults to Conv-LoRA in the last half of the blocks, `policy` to 60 s of learning after each
+        `adapter` defaults to `default_adapter`, `policy` to 60 s of learning after each
         accepted slice (30 s on a GPU).
         """
         super().__init__(volume, window, axis, classes)
@@ -86,7 +91,7 @@ class Session(Assistance):
             self._predictor, self._trainer, gate, self._post,
             SampleSource(self._make_sample, lambda: self._classes.ids, lambda: Origin(self._window, self._axis)),
             policy or LearningPolicy(seconds=episode_seconds(sam.device)),
-            adapter or AdapterConfig(last_blocks=max(1, len(sam.image_encoder.blocks) // 2)),
+            adapter or default_adapter(sam),
         )  # fmt: skip
         self._files = AdapterFiles(
             volume, sam, self._classes, self._learning, self._predictor, self._post,

@@ -6,12 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import live_annotating
 import numpy as np
 import pytest
 from live import PARTS, parse_options, tables
 from live_learning import LEARNERS, few_shot_means
 from live_record import Record, Settings, brief
-from live_table import click_rows, few_shot_rows, learner_table, poison_rows, prompted_rows, simulate_rows
+from live_table import (
+    click_rows,
+    few_shot_rows,
+    first_rows,
+    learner_table,
+    memory_rows,
+    poison_rows,
+    prompted_rows,
+    refresh_rows,
+    simulate_rows,
+)
 from live_volumes import LiveVolume
 
 from napari_samadapt.imaging.intensity import Window
@@ -141,6 +152,52 @@ def test_clicks_and_the_worker() -> None:
     rows = list(click_rows(figures, ("ct", "mr")))
     assert [row.met for row in rows] == [True, False, True]
     assert rows[1].measured == "2.25 × (90 / 40 ms)"
+
+
+@pytest.mark.parametrize(("seconds", "met"), [((0.5, 2.9), True), ((3.1, 0.5), False)])
+def test_the_longest_wait_for_a_first_prediction_counts(seconds: tuple[float, ...], met: bool) -> None:
+    (row,) = first_rows({"first mr": {"waited": seconds, "states": [], "dice": []}}, ("ct", "mr"))
+    assert (row.measured.split(" (")[0], row.met) == (f"{max(seconds):.2f} s", met)
+
+
+@pytest.mark.parametrize(("again", "met"), [(25.0, True), (26.0, False)])
+def test_a_refresh(again: float, met: bool) -> None:
+    (row,) = refresh_rows({"refresh ct": {"full": 50.0, "again": again}}, ("ct", "mr"))
+    assert (row.measured, row.met) == (f"{again / 50:.2f} × ({again:.0f} / 50 ms)", met)
+
+
+@pytest.mark.parametrize(("gb", "met"), [(5.9, True), (6.1, False)])
+def test_memory(gb: float, met: bool) -> None:
+    figures = {"memory vit_b": {"gb": gb, "device": "cpu", "last_blocks": 6, "batch": 2}}
+    (row,) = memory_rows(figures)
+    assert (row.measured, row.met) == (f"{gb} GB (cpu, the last 6 blocks, 2 slices)", met)
+
+
+def test_first_refresh_and_memory_are_measured_for_each_case_and_seen_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def stub(name: str, figure: dict[str, Any]) -> None:
+        monkeypatch.setattr(live_annotating, name, lambda *given: asked.append((name, *given)) or figure)
+
+    monkeypatch.setattr(live_annotating, "read_live_volume", lambda case, data: case)
+    monkeypatch.setattr(live_annotating, "load_sam", lambda model: model)
+    monkeypatch.setattr(live_annotating, "default_adapter", lambda sam: "half")
+    stub("first_predictions", {"waited": [1.25], "states": ["idle"], "dice": [0.5, 0.6]})
+    stub("refresh_times", {"full": 50.0, "again": 20.0})
+    stub("training_memory", {"gb": 4.5, "device": "cuda", "last_blocks": 6, "batch": 4})
+    settings = replace(SETTINGS, scale=0.5)
+    record = Record(tmp_path / "live.json", settings)
+    for part in ("first", "refresh", "memory"):
+        PARTS[part](settings, record)
+    assert asked == [
+        ("first_predictions", "ct", "mini", 10.0), ("first_predictions", "mr", "mini", 10.0),
+        ("refresh_times", "ct", "mini", "half"), ("refresh_times", "mr", "mini", "half"),
+        ("training_memory", "vit_b", 2),
+    ]  # fmt: skip
+    shown = tables(settings, record)
+    assert [shown.count(measured) for measured in ("1.25 s", "0.40 ×", "4.5 GB")] == [2, 2, 1]
 
 
 @pytest.mark.parametrize(("drop", "met"), [(0.02, True), (0.021, False)])
