@@ -172,7 +172,21 @@ def pretrained_features() -> Mapping[str, Tensor]:
 
 
 def _enlarge(x: Tensor, times: int) -> Tensor:
+    """Bilinear enlargement. Autocast would compute `F.interpolate` in float32, and products in half precision."""
+    if torch.is_autocast_enabled(x.device.type):
+        return enlarge_by_products(x, times)
     return F.interpolate(x, scale_factor=times, mode="bilinear", align_corners=False)
+
+
+def enlarge_by_products(x: Tensor, times: int) -> Tensor:
+    """What bilinear `F.interpolate` makes of (B, C, h, w), as products with its weights along rows and columns."""
+    rows, columns = (
+        F.interpolate(
+            torch.eye(side, dtype=x.dtype, device=x.device)[None], scale_factor=times, mode="linear"
+        )[0]
+        for side in x.shape[2:]
+    )  # (side, times * side) each
+    return rows.T @ (x @ columns)
 
 
 @dataclass(frozen=True)
