@@ -67,7 +67,8 @@ def settings_of(config: AdapterConfig) -> dict[str, dict[str, Any]]:
     from napari_samadapt.learning.adapters.config import CHOICES
 
     questions = {}
-    for name, value in {**config.options, "blocks": config.blocks, "last_blocks": config.last_blocks}.items():
+    places = {"blocks": _as_text(config.blocks), "last_blocks": _as_text(config.last_blocks)}
+    for name, value in {**config.options, **places}.items():
         text = OPTION_TEXTS[name]
         choices = {"choices": list(CHOICES[name])} if name in CHOICES else {}
         questions[name] = _question(text.title, value, text.sentence, choices)
@@ -77,10 +78,17 @@ def settings_of(config: AdapterConfig) -> dict[str, dict[str, Any]]:
     return questions
 
 
+def _as_text(value: int | tuple[Any, ...] | None) -> str:
+    """What is typed for numbers that may be left out."""
+    if value is None:
+        return ""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _question(label: str, value: Any, tooltip: str, options: dict[str, Any]) -> dict[str, Any]:
     """A check box, a number or a choice; a line of text for what may be empty or is several numbers."""
     if value is None or isinstance(value, tuple):
-        value = "" if value is None else ",".join(map(str, value))
+        value = _as_text(value)
     elif isinstance(value, float):
         options = {"min": 0.01, "max": 4096, "step": 1}
     elif isinstance(value, int) and not isinstance(value, bool):

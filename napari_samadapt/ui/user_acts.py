@@ -275,10 +275,12 @@ class UserActs:
         self._session.set_policy(replace(self._session.policy, **changes))
 
     def set_method(self, method: str) -> None:
-        """Train another kind of adapter from now on."""
+        """Train another kind of adapter from now on, in the same blocks and with the same automatic decoder."""
         from napari_samadapt.learning.adapters import AdapterConfig
 
-        self._session.set_method(AdapterConfig(method, decoder=self._session.config.decoder))
+        now = self._session.config
+        same = {"blocks": now.blocks, "last_blocks": now.last_blocks, "decoder": now.decoder}
+        self._session.set_method(AdapterConfig(method, **same))
 
     def change_settings(self) -> None:
         """Ask for the options of the method and for the decoder, and train that kind of adapter from now on."""

@@ -74,7 +74,7 @@ class FakeSession:
         self.accepted = self.edited = frozenset()
         self.prompts = {}
         self.policy = FakePolicy()
-        self.config = SimpleNamespace(method="conv-lora", decoder="queries")
+        self.config = SimpleNamespace(method="conv-lora", decoder="queries", blocks=None, last_blocks=2)
         self.learning_state = "idle"
         self.adapter_version = 0
         self.held_out_dice = None

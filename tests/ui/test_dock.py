@@ -217,7 +217,8 @@ def test_learning_from_the_panel(dock):
         assert session.called(act)
     panel.method.emit("lora")
     chosen = session.called("set_method")[0][0]
-    assert (chosen.method, chosen.decoder) == ("lora", "queries"), "another method keeps the decoder"
+    kept = "another method keeps the decoder and the blocks"
+    assert (chosen.method, chosen.decoder, chosen.last_blocks) == ("lora", "queries", 2), kept
 
 
 def test_progress_is_drawn_and_said(dock):

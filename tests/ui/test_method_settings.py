@@ -52,11 +52,11 @@ def test_the_answer_becomes_a_config(qtbot, method, answers, chosen):
 
 
 def test_what_was_chosen_before_is_shown_and_can_be_emptied(qtbot):
-    config = AdapterConfig("conv-lora", scales=(2, 5), blocks=(1,))
-    request = Answers({"scales": "", "blocks": ""})
+    config = AdapterConfig("conv-lora", scales=(2, 5), last_blocks=2)
+    request = Answers({"scales": "", "last_blocks": ""})
     assert ask_method_settings(config, request=request) == AdapterConfig("conv-lora")
     assert request.shown[0]["scales"] == "2,5"
-    assert request.shown[0]["blocks"] == "1"
+    assert request.shown[0]["last_blocks"] == "2"
 
 
 @pytest.mark.parametrize(
