@@ -20,8 +20,9 @@ class Schedule:
 
     `batch`: images to one update, one after the other. `clip`: largest norm of the gradient, 0 for any. `patience`:
     validations without a better score before the training ends. `warm_up` in epochs. `jitter`: a box's sides move
-    outward by up to so many pixels, when testing too if `jitter_tests`. `loss` is one of `BINARY_LOSSES`, or "set" with
-    the weights `set_weights`.
+    outward by up to so many pixels, when testing too if `jitter_tests`. `natural`: a picture stands in a black square
+    of the input's size, and is turned, cropped and recoloured in training (`paper_augmentation`). `loss` is one of
+    `BINARY_LOSSES`, or "set" with the weights `set_weights`.
     """
 
     loss: str
@@ -40,6 +41,7 @@ class Schedule:
     set_weights: str = "mask2former"
     jitter: int = 0
     jitter_tests: bool = False
+    natural: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,11 @@ MEDICAL = Schedule(
 )  # fmt: skip
 NATURAL = Schedule(
     "dice-ce", rate=1.5e-4, weight_decay=5e-5, epochs=20, batch=2, optimizer="adam", decay="cosine", warm_up=1.0,
-    jitter=49,
+    jitter=49, natural=True,
 )  # fmt: skip
-"""Not as the official code: it also turns, crops and recolours the images, and moves all corners of a box down and to
-the right by up to 49 pixels (here its sides move outward); its Dice, of the thresholded mask, has no gradient.
+"""Not as the official code: it moves all corners of a box down and to the right by up to 49 pixels (here its sides
+move outward); its Dice, of the thresholded mask, has no gradient; its SONAR run scales grey values by that set's mean
+and deviation (here SAM's) and leaves out the outer columns of the square when it measures.
 """
 
 

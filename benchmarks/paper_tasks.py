@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from paper_augmentation import augment, letterbox
 from paper_data import Pair, read_pair, to_square
 from paper_rows import Row
 from torch import Tensor, nn
@@ -114,9 +115,11 @@ class WithBoxes(nn.Module):
 
     def loss(self, pair: Pair, rng: torch.Generator) -> Tensor:
         """The mean of the row's loss over the boxes of one pair; 0 without any."""
-        image, labels = read_pair(pair, binary=False)
+        image, labels = self._read(pair)
         if self.row.schedule.flips and torch.rand((), generator=rng) < 0.5:
-            image, labels = image.flip(3), labels[:, ::-1]
+            image, labels = image.flip(3), labels[:, ::-1].copy()
+        if self.row.schedule.natural:
+            image, labels = augment(image, labels, rng)
         numbers = np.random.default_rng(int(torch.randint(2**31, (1,), generator=rng)))
         answers = self._answers(image, labels, self.row.schedule.jitter, numbers)
         losses = [
@@ -126,16 +129,21 @@ class WithBoxes(nn.Module):
         return torch.stack(losses).mean() if losses else torch.zeros((), device=self.sam.device)
 
     def scores(self, pairs: Sequence[Pair], only: Sequence[str] = ()) -> dict[str, float]:
-        """In percent, measured on the images as they are, one score for each box; `only` some metrics, or all."""
+        """In percent, measured on the images as they are read, one score for each box; `only` some metrics, or all."""
         numbers = np.random.default_rng(0)
         jitter = self.row.schedule.jitter if self.row.schedule.jitter_tests else 0
         chosen, rows = _chosen(only), []
         for pair in pairs:
-            image, labels = read_pair(pair, binary=False)
+            image, labels = self._read(pair)
             for logits, region in self._answers(image, labels, jitter, numbers):
                 probability = logits[0, 0].float().sigmoid().cpu().numpy()
                 rows.append([measure(probability, region) for measure in chosen.values()])
         return _means(list(chosen), rows)
+
+    def _read(self, pair: Pair) -> tuple[Tensor, NDArray[np.int64]]:
+        """A picture (1, 3, H, W) and its labels (H, W), in a square of the input's size in rows of natural images."""
+        image, labels = read_pair(pair, binary=False)
+        return letterbox(image, labels, self.sam.input_size) if self.row.schedule.natural else (image, labels)
 
     def _answers(
         self, image: Tensor, labels: NDArray[np.int64], jitter: int, numbers: np.random.Generator
