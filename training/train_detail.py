@@ -10,7 +10,9 @@ embedding, so that the path also serves encoders it never saw. The same command 
 
 import argparse
 import json
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +93,19 @@ def task_loss(
     lost = dice_loss(probabilities, truth, (0,))[present].mean()
     said = F.one_hot(logits.argmax(1), truth.shape[1]).float()
     return entropy + lost, 1 - dice_loss(said, truth, (0,))[present].mean()
+
+
+@torch.no_grad()
+def at_fresh_size(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The features with convolution weights as large as those of a fresh network.
+
+    Training lets them grow two- to fourfold. An instance normalisation after each undoes any factor, so the features
+    say the same; but a fine-tune's steps are as large as its rate, and would turn the grown weights too slowly.
+    """
+    return {
+        name: (t * math.sqrt(len(t) / 3) / t.norm() if t.ndim == 4 else t).cpu()
+        for name, t in features.items()
+    }
 
 
 class Training:
@@ -182,7 +197,7 @@ class Training:
         print(row, flush=True)
         with self.out.with_suffix(".log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
-        save_file({n: p.detach().half().cpu().contiguous() for n, p in self.features.items()}, self.out)
+        save_file({name: t.half().contiguous() for name, t in at_fresh_size(self.features).items()}, self.out)
         state = {
             "decoder": self.decoder.state_dict(), "log_penalty": self.log_penalty.detach(),
             "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds,

@@ -279,8 +279,9 @@ class UserActs:
         from napari_samadapt.learning.adapters import AdapterConfig
 
         now = self._session.config
-        same = {"blocks": now.blocks, "last_blocks": now.last_blocks, "decoder": now.decoder}
-        self._session.set_method(AdapterConfig(method, **same))
+        self._session.set_method(
+            AdapterConfig(method, blocks=now.blocks, last_blocks=now.last_blocks, decoder=now.decoder)
+        )
 
     def change_settings(self) -> None:
         """Ask for the options of the method and for the decoder, and train that kind of adapter from now on."""
