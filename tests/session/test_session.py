@@ -26,10 +26,14 @@ INSIDE = np.zeros((24, 20), bool)
 INSIDE[6:16, 5:14] = True
 
 
-def paint(session, index: int, value: int = 1) -> None:
-    """A stroke over the bright block of a slice."""
+BLOCK = (slice(6, 16), slice(5, 14))
+"""What is bright in every slice."""
+
+
+def paint(session, index: int, value: int = 1, region: tuple[slice, slice] = BLOCK) -> None:
+    """A stroke over a region of a slice."""
     plane = np.zeros(session.annotation.shape, bool)
-    plane[index, 6:16, 5:14] = True
+    plane[(index, *region)] = True
     indices = np.nonzero(plane)
     before = session.annotation[indices]
     session.annotation[indices] = value
@@ -414,7 +418,8 @@ def test_a_new_class_goes_on_from_what_the_others_learned(learned, queue):
     old = learned._learning.adapter.tensors["decoder.heads.0.weight"]
     added = learned.add_class("aorta")
     learned.set_policy(replace(learned.policy, steps=1))
-    paint(learned, 4, value=added.id)
+    paint(learned, 4)
+    paint(learned, 4, value=added.id, region=(slice(18, 22), slice(2, 20)))
     learned.accept(SliceKey(0, 4))
     learned.start_learning()
     assert queue.run_until(lambda: settled(learned), 30)
