@@ -50,7 +50,8 @@ def read_dicom(path: Path) -> Volume:
         notes = (*notes, _INVERTED)
     data = _read_pixels(files, frames)
     spatial = frames[0].position is not None and frames[0].orientation is not None
-    return Volume(data, affine, Source(path, "dicom", None, spatial, files[0].modality, notes))
+    stored = tuple((frame.path, frame.index) for frame in frames)
+    return Volume(data, affine, Source(path, "dicom", None, spatial, files[0].modality, notes, stored))
 
 
 def _images_in(folder: Path) -> tuple[list[DicomFile], int]:

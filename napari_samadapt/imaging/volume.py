@@ -40,7 +40,8 @@ class Source:
 
     `format` is "nifti", "nrrd", "mha", "dicom", "image" or "memory". `spatial` says whether the affine is a
     physical position (a photograph has none). `modality` is the DICOM code ("CT", "MR") or empty.
-    `notes` are sentences that the user should see.
+    `notes` are sentences that the user should see. `frames` names the DICOM file and the frame in it (from 0)
+    of each slice, in the order of the array; it is empty where a slice is not one stored frame.
     """
 
     path: Path | None = None
@@ -49,6 +50,7 @@ class Source:
     spatial: bool = True
     modality: str = ""
     notes: tuple[str, ...] = ()
+    frames: tuple[tuple[Path, int], ...] = ()
 
 
 @dataclass(frozen=True, order=True)
