@@ -18,6 +18,7 @@ from napari_samadapt.imaging.volume import SliceKey, take_slice
 
 from .history import Change, History, Marks, OpenDraft, SliceMark, SlicePixels
 from .messages import Draft, Indices, Writer
+from .predictions import Predictions
 
 Labels = NDArray[np.uint16]
 Mask = NDArray[np.bool_]
@@ -34,17 +35,20 @@ class SliceEdit:
 
 
 class LabelBook:
-    """Owns `annotation` and `prediction`, both (z, y, x) uint16; writes to the annotation go through `writer`."""
+    """Owns `annotation` (z, y, x) uint16 and the predictions; writes to the annotation go through `writer`."""
 
     def __init__(self, shape: tuple[int, int, int], history: History | None = None) -> None:
         self.annotation: Labels = np.zeros(shape, np.uint16)
-        self.prediction: Labels = np.zeros(shape, np.uint16)
+        self.predictions = Predictions(shape)
         self.writer: Writer = self._write
         self.history = history or History()
         self.marks: dict[SliceKey, SliceMark] = {}
         self._fixed: Mask = np.zeros(shape, bool)
-        self._covered: dict[SliceKey, Labels] = {}  # what the model said of slices that are now the user's
-        self._predicted_by: dict[SliceKey, int] = {}
+
+    @property
+    def prediction(self) -> Labels:
+        """(z, y, x) uint16 ids of the predictions in sight: zero on slices that the user touched."""
+        return self.predictions.shown
 
     def displayed(self, key: SliceKey) -> Labels:
         """A copy of what the user sees on a slice: (H, W) ids."""
@@ -61,29 +65,15 @@ class LabelBook:
         A mask that was corrected by hand keeps the adapter it came from; of several the last one counts.
         """
         mark = self.marks.get(key)
-        return self._predicted_by.get(key) if mark is None else mark.made_by
+        return self.predictions.made_by(key) if mark is None else mark.made_by
 
     def put_prediction(self, key: SliceKey, labels: Labels, made_by: int = 0) -> bool:
         """Show what the model, with this adapter, says of a slice; False where the slice is the user's by now."""
-        self._predicted_by[key] = made_by
         if key in self.marks:
-            self._covered[key] = labels.copy()
+            self.predictions.keep_beneath(key, labels, made_by)
             return False
-        shown = labels.astype(np.uint16)
-        shown[self._crossing(key)] = 0
-        take_slice(self.prediction, key)[...] = shown
+        self.predictions.show(key, labels, made_by, self._crossing(key))
         return True
-
-    def clear_predictions(self) -> None:
-        """Forget everything the model said."""
-        self.prediction.fill(0)
-        self._covered.clear()
-        self._predicted_by.clear()
-
-    def forget_class(self, class_id: int) -> None:
-        """Take a class out of the predictions."""
-        for labels in (self.prediction, *self._covered.values()):
-            labels[labels == class_id] = 0
 
     # Changes: each is one undo step, and returns it, or None where nothing would change.
 
@@ -274,7 +264,7 @@ class LabelBook:
         released = []
         for key, mark in marks.items():
             if mark is not None and key not in self.marks:
-                self._cover(key)
+                self.predictions.cover(key)
             elif mark is None and key in self.marks:
                 released.append(key)
             if mark is None:
@@ -282,19 +272,7 @@ class LabelBook:
             else:
                 self.marks[key] = mark
         for key in released:
-            self._uncover(key)
-
-    def _cover(self, key: SliceKey) -> None:
-        """Take the prediction of a slice from sight; it comes back when the slice is given back."""
-        shown = take_slice(self.prediction, key)
-        self._covered[key] = shown.copy()
-        shown[...] = 0
-
-    def _uncover(self, key: SliceKey) -> None:
-        """Show what the model said of a slice again, if it did."""
-        said = self._covered.pop(key, None)
-        if said is not None and key in self._predicted_by:
-            self.put_prediction(key, said, self._predicted_by[key])
+            self.predictions.uncover(key, self._crossing(key))
 
     def _write(self, indices: Indices, values: Labels) -> None:
         self.annotation[indices] = values

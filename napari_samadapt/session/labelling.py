@@ -163,7 +163,7 @@ class Labelling(ABC):
                 f"{removed.name} still has {count:,} voxels: erase them before you remove the class."
             )
         self._classes.remove(class_id)
-        self._book.forget_class(class_id)
+        self._book.predictions.forget_class(class_id)
         self.classes_changed.emit()
 
     def select_class(self, class_id: int) -> None:

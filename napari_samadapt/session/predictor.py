@@ -14,8 +14,8 @@ from napari_samadapt.imaging.volume import SliceKey
 
 from .gate import Gate
 from .live_model import LiveModel
+from .lower_cost import out_of_memory
 from .messages import Post, PredictRequest, PredictResponse, Priority, RefreshPlan, SliceLabels
-from .recovery import out_of_memory
 from .threads import end_thread
 
 T = TypeVar("T")

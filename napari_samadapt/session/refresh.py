@@ -51,7 +51,7 @@ class Refresh:
         if axis != self._axis:
             self._focus = SliceKey(axis, int(self._book.annotation.shape[axis]) // 2)
         if not active or axis != self._axis:
-            self._book.clear_predictions()
+            self._book.predictions.clear()
             self.known.clear()
         self._window, self._axis, self._active = window, axis, active
         self._epoch += 1

@@ -21,10 +21,10 @@ from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.learning.semantic import SemanticSam
 
 from .gate import Gate, Ticket
+from .lower_cost import at_lower_cost
 from .messages import Episode, EpisodeOutcome, Post
 from .predictor import in_plain_words
 from .promotion import known_classes, objection
-from .recovery import at_lower_cost
 from .threads import end_thread
 
 PROGRESS_SECONDS = 0.1

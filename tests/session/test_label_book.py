@@ -214,7 +214,7 @@ def test_every_mask_knows_the_adapter_that_made_it_through_undo_and_redo(book, a
             case "interpolate":
                 book.propose("interpolation", {KEY: picture("1... ....")}, ())
             case "forget":
-                book.clear_predictions()
+                book.predictions.clear()
             case _:
                 {
                     "accept": book.accept,
