@@ -65,13 +65,11 @@ class Prompts:
         return self.box is None and self.mask_input is None and len(self.point_coords) == 1
 
     def extends(self, other: "Prompts") -> bool:
-        """True where these are the points and the box of `other`, and further points."""
+        """True where these are the points, the box and the mask of `other`, and further points."""
         known = len(other.point_coords)
-        same_box = self.box is other.box or (
-            self.box is not None and other.box is not None and np.array_equal(self.box, other.box)
-        )
         return bool(
-            same_box
+            _same(self.box, other.box)
+            and _same(self.mask_input, other.mask_input)
             and len(self.point_coords) > known
             and np.array_equal(self.point_coords[:known], other.point_coords)
             and np.array_equal(self.point_labels[:known], other.point_labels)
@@ -146,6 +144,10 @@ def box_of(
     low = np.clip(tight[:2], -0.5, middle - 0.5)
     high = np.clip(tight[2:], middle + 0.5, np.array([width, height]) - 0.5)
     return np.concatenate([low, high]).astype(np.float32)
+
+
+def _same(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
 
 
 def _checked_points(

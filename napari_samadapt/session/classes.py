@@ -10,9 +10,10 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from .messages import LabelClass
 
 LARGEST_ID = 65535  # the annotation is uint16
+# Told apart by the colour-blind: Okabe and Ito (2008) without black, then the "muted" scheme of Tol (2021).
 _PALETTE = (
-    "e6194b", "3cb44b", "4363d8", "ffe119", "f58231", "911eb4", "42d4f4", "f032e6", "bfef45", "fabed4",
-    "469990", "dcbeff", "9a6324", "fffac8", "800000", "aaffc3", "808000", "ffd8b1", "000075", "a9a9a9",
+    "e69f00", "56b4e9", "009e73", "f0e442", "cc79a7", "d55e00", "0072b2",
+    "88ccee", "cc6677", "ddcc77", "44aa99", "aa4499", "999933", "882255", "117733", "332288",
 )  # fmt: skip
 
 

@@ -27,6 +27,8 @@ class Labelling(ABC):
     """What a session is without its models: it asks for masks and tells what changed, and does not know who answers."""
 
     drafted = Signal(Draft)
+    previewed = Signal(PredictResponse)
+    """The answer to a `preview`, never one that is older than what was told last."""
     labels_changed = Signal(object)
     """The slices (a tuple of SliceKey) whose annotation changed; their prediction may have changed with it."""
     classes_changed = Signal()
@@ -49,6 +51,7 @@ class Labelling(ABC):
         self._prompts: dict[SliceKey, Prompts] = {}
         self._generation = 0
         self._asked: dict[SliceKey, int] = {}  # the generation whose answer each slice waits for
+        self._outdated = 0  # previews up to this generation are told no more
 
     @abstractmethod
     def _ask(self, request: PredictRequest) -> None:
@@ -186,9 +189,26 @@ class Labelling(ABC):
         self._prompts[key] = prompts
         self.prompts_changed.emit(key)
         self._generation += 1
-        self._asked[key] = self._generation
+        self._asked[key] = self._outdated = self._generation
         previous = self._mask_to_correct(key, prompts, active.id)
         self._ask(PredictRequest(key, self._window, prompts, active.id, self._generation, previous))
+
+    def preview(self, key: SliceKey, prompts: Prompts) -> None:
+        """Ask what mask these prompts would give, while they are still being drawn; `previewed` tells.
+
+        Nothing changes, and there is nothing to undo. Nothing is told of a locked class, of a slice that still waits
+        for a mask, and of prompts that `set_prompts` came after.
+        """
+        height, width = take_slice(self._book.annotation, key).shape
+        active = self._classes.active
+        if prompts.empty or not active or active in self._classes.locked or key in self._asked:
+            return
+        prompts.check_inside((height, width))
+        self._generation += 1
+        previous = self._mask_to_correct(key, prompts, active)
+        self._ask(
+            PredictRequest(key, self._window, prompts, active, self._generation, previous, preview=True)
+        )
 
     def _mask_to_correct(self, key: SliceKey, prompts: Prompts, class_id: int) -> NDArray[np.bool_] | None:
         """The open draft's mask, where these prompts add points to those that it came from."""
@@ -275,6 +295,11 @@ class Labelling(ABC):
 
     def _on_answered(self, response: PredictResponse) -> None:
         request = response.request
+        if request.preview:
+            if request.generation > self._outdated and response.mask is not None:
+                self._outdated = request.generation
+                self.previewed.emit(response)
+            return
         if self._asked.get(request.key) != request.generation:
             return
         del self._asked[request.key]

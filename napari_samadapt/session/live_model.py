@@ -20,6 +20,7 @@ from napari_samadapt.learning.forecast import BlockCost, Forecast, block_costs, 
 from napari_samadapt.learning.predict import (
     ImageEmbedding,
     MaskPrediction,
+    decode_mask,
     encode_first_blocks,
     encode_last_blocks,
     encode_slice,
@@ -100,10 +101,12 @@ class LiveModel:
     def mask(self, request: PredictRequest) -> MaskPrediction:
         """The mask that the prompts ask for."""
         prompts = request.prompts
-        if prompts.mask_input is None and request.previous is not None:
+        if request.previous is not None:
             prompts = replace(prompts, mask_input=request.previous)
         key, window = request.key, request.window
         whole = self.embed(key, window)
+        if request.preview:
+            return decode_mask(self._sam, whole, prompts)
         return decode_closely(self._sam, whole, prompts, lambda part: self.embed(key, window, part=part))
 
     def segment(self, key: SliceKey, window: Window, *, near: bool) -> tuple[NDArray[np.uint16], float]:

@@ -104,7 +104,8 @@ class Draft:
 class PredictRequest:
     """Asks for the mask of one class on one slice; `generation` grows with every request of that slice.
 
-    `previous` (H, W) bool: the mask that the prompts correct, where there is one.
+    `previous` (H, W) bool: the mask that the prompts correct, where there is one. A `preview` is answered quickly,
+    from the whole slice, and never becomes a draft.
     """
 
     key: SliceKey
@@ -113,6 +114,7 @@ class PredictRequest:
     class_id: int
     generation: int
     previous: NDArray[np.bool_] | None = field(default=None, repr=False)
+    preview: bool = False
 
 
 @dataclass(frozen=True, eq=False)

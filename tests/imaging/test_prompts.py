@@ -144,3 +144,12 @@ def test_prompts_that_go_on_from_others(old, new, extends: bool) -> None:
 def test_a_point_of_another_sign_does_not_go_on() -> None:
     old = Prompts(point_coords=[(3, 4)], point_labels=[0])
     assert not Prompts(point_coords=[(3, 4), (5, 6)], point_labels=[1, 1]).extends(old)
+
+
+def test_prompts_with_another_mask_do_not_go_on() -> None:
+    mask = np.eye(4, dtype=bool)
+    old = Prompts(mask_input=mask)
+    more = {"point_coords": [(1, 2)], "point_labels": [1]}
+    assert Prompts(mask_input=mask.copy(), **more).extends(old)
+    assert not Prompts(mask_input=~mask, **more).extends(old)
+    assert not Prompts(**more).extends(old)
