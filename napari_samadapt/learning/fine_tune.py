@@ -8,7 +8,7 @@ them the more blocks have adapters, train the automatic decoder alone on the poo
 
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class FineTuneConfig:
     """One episode: its length in seconds of computing or in steps (whichever comes first), and its numbers.
 
     `hold_out_until`: the part of the episode after which held-out slices are measured and join the training.
-    `decoder_rate`: None for the automatic decoder's own.
+    `decoder_rate`: None for the automatic decoder's own. `clock` tells the seconds of computing.
     """
 
     seconds: float | None = 60.0
@@ -50,6 +50,7 @@ class FineTuneConfig:
     decoder_rate: float | None = None
     adapter_rate: float = 1e-3
     weight_decay: float = 1e-4
+    clock: Callable[[], float] = time.perf_counter
 
     def __post_init__(self) -> None:
         if self.seconds is None and self.steps is None:
@@ -91,13 +92,13 @@ def fine_tune(
     data = stack_samples(samples, model.class_ids, model.sam.device)
     pool = SlicePool(model, config.pool_size)
     rng = torch.Generator().manual_seed(config.seed)
-    started = time.perf_counter()
+    started = config.clock()
     settle(model, data, rng)
     optimizer = _optimizer(model, config)
-    step, seconds, fraction = 0, time.perf_counter() - started, 0.0
+    step, seconds, fraction = 0, config.clock() - started, 0.0
     dice: float | None = None
     while fraction < 1.0:
-        started = time.perf_counter()
+        started = config.clock()
         _set_rates(optimizer, fraction, step)
         model.train()
         if step % config.augment_every == 0:
@@ -110,7 +111,7 @@ def fine_tune(
         loss, parts = _update(losses, optimizer)
         model.eval()
         step += 1
-        seconds += time.perf_counter() - started
+        seconds += config.clock() - started
         fraction = min(1.0, _fraction(config, step, seconds))
         if held_out and dice is None and fraction >= config.hold_out_until:
             dice = held_out_dice(model, held_out)

@@ -203,13 +203,11 @@ def test_held_out_slices_are_measured_once_and_then_join(tiny_sam) -> None:
     assert measured[-1] is not None
 
 
-def test_time_spent_suspended_does_not_count(tiny_sam, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_spent_suspended_does_not_count(tiny_sam) -> None:
     clock = iter(range(100))
-    monkeypatch.setattr("napari_samadapt.learning.fine_tune.time.perf_counter", lambda: float(next(clock)))
+    config = FineTuneConfig(seconds=4, clock=lambda: float(next(clock)))
     seconds = []
-    for progress in fine_tune(
-        make_model(tiny_sam, "decoder-only"), disc_samples(), FineTuneConfig(seconds=4)
-    ):
+    for progress in fine_tune(make_model(tiny_sam, "decoder-only"), disc_samples(), config):
         seconds.append(progress.seconds)
         next(clock)  # somebody pauses here
     assert seconds == [2.0, 3.0, 4.0], "the first second is the start in closed form"
