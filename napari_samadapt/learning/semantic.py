@@ -71,6 +71,16 @@ def segment_embedded(
 
 
 @torch.no_grad()
+def uncertainty_embedded(
+    model: SemanticSam, image: NDArray[np.floating], embedding: ImageEmbedding
+) -> NDArray[np.float32]:
+    """How unsure the model is of each pixel (H, W) float32: 1 - margin of the two likeliest classes, in [0, 1]."""
+    images = image_tensor(image, model.sam.device)
+    likeliest = model.decode(images, embedding.features, embedding.fine)[0].topk(2, dim=0).values  # (2, H, W)
+    return (1.0 - (likeliest[0] - likeliest[1])).clamp(0.0, 1.0).cpu().numpy()
+
+
+@torch.no_grad()
 def carry_decoder_over(old: SemanticSam, new: SemanticSam) -> None:
     """Start the new automatic decoder from the old one of its kind; what belongs to a class goes to its new place.
 

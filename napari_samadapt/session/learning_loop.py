@@ -17,6 +17,7 @@ from napari_samadapt.learning.semantic import SemanticSam
 from .accepted import AcceptedSlices, SampleSource
 from .early_fits import EarlyFits
 from .gate import Gate, Ticket
+from .insight import Update
 from .instant import InstantFit
 from .messages import Episode, EpisodeOutcome, LearningPolicy, Origin, Post
 from .predictor import Predictor, in_plain_words
@@ -37,6 +38,8 @@ class LearningLoop:
     """Another adapter, or none, predicts now."""
     failed = Signal(str)
     forecasted = Signal()
+    updated = Signal(Update)
+    """What became of an episode, a fit or a file, or that one went back."""
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class LearningLoop:
         self._ticket: Ticket | None = None
         self._twin: Future[SemanticSam]  # of the running episode
         self._paused = False
+        self._last: TrainProgress | None = None  # of the running episode
         self.forecast: Forecast | None = None
         """What a step will cost; None until it was measured."""
         self._expect(config)
@@ -171,12 +175,16 @@ class LearningLoop:
             lambda done: self._post(lambda: self._on_gone_back(done))
         )
         self._use(adapter, origin)
+        self.updated.emit(Update("roll back", adapter.version))
 
     def forget(self) -> Future[None]:
         """Go back to the plain model, for good."""
         self._drop_what_is_under_way()
         self._earlier.kept.clear()
+        learned = self.adapter is not None
         self._use(None, None)
+        if learned:
+            self.updated.emit(Update("reset", 0))
         return self._predictor.run(lambda live: live.reset())
 
     def begin_loading(self) -> object:
@@ -194,6 +202,8 @@ class LearningLoop:
         if adapter is not None:
             self.config = adapter.config
             self._succeed(adapter, origin)
+            dice = origin.held_out_dice if origin else None
+            self.updated.emit(Update("load", adapter.version, held_out_dice=dice))
         else:
             self._fit_at_once()  # as the fits that waited were dropped
         self._start_if_due()
@@ -227,6 +237,7 @@ class LearningLoop:
             before = self.origin or Origin(asked.window, asked.new[0].key.axis, trained=False)
             learned = asked.keys & self._accepted.keys
             self._succeed(adapter, replace(before, held_out_dice=None, learned=learned))
+            self.updated.emit(Update("fit", adapter.version, asked.keys))
 
     def _begin(self) -> None:
         policy = self.policy
@@ -242,7 +253,7 @@ class LearningLoop:
         ticket = self._trainer.start(
             episode, twin, self._on_progress, lambda outcome: self._on_ended(ticket, episode, outcome)
         )
-        self._ticket, self._twin = ticket, twin
+        self._ticket, self._twin, self._last = ticket, twin, None
         self.state_changed.emit(self.state)
 
     def _class_ids(self) -> tuple[int, ...]:
@@ -250,6 +261,7 @@ class LearningLoop:
 
     def _on_progress(self, progress: TrainProgress) -> None:
         if self._ticket is not None:
+            self._last = progress
             self.progress.emit(progress)
 
     def _on_ended(self, ticket: Ticket, episode: Episode, outcome: EpisodeOutcome) -> None:
@@ -259,6 +271,7 @@ class LearningLoop:
             self._accepted.leave_out(outcome.suspects)
             self._finish()
             if outcome.failure:
+                self.updated.emit(self._update(self.version, episode, None, outcome.failure))
                 self.failed.emit(outcome.failure)
             self._start_if_due()
             return
@@ -267,19 +280,26 @@ class LearningLoop:
         origin = replace(episode.origin, held_out_dice=outcome.held_out_dice, learned=learned)
         self._fits.drop_waiting()  # they would follow this one, and were asked for without knowing of it
         self._predictor.run(lambda live: live.publish(adapter)).add_done_callback(
-            lambda done: self._post(lambda: self._on_published(ticket, origin, done))
+            lambda done: self._post(lambda: self._on_published(ticket, episode, origin, done))
         )
 
-    def _on_published(self, ticket: Ticket, origin: Origin, done: Future[AdapterState]) -> None:
+    def _on_published(
+        self, ticket: Ticket, episode: Episode, origin: Origin, done: Future[AdapterState]
+    ) -> None:
         if ticket is not self._ticket or done.cancelled():
             return
         if (error := done.exception()) is not None:
             self.failed.emit(in_plain_words("What was learned cannot be used", error))
         else:
             self._succeed(done.result(), origin)
+            self.updated.emit(self._update(done.result().version, episode, origin.held_out_dice))
         self._fit_at_once()  # to what was accepted during the episode
         self._finish()
         self._start_if_due()
+
+    def _update(self, version: int, episode: Episode, dice: float | None, reason: str = "") -> Update:
+        seconds, steps = (self._last.seconds, self._last.step) if self._last else (0.0, 0)
+        return Update("episode", version, episode.keys, seconds, steps, dice, reason)
 
     def _on_gone_back(self, done: Future[AdapterState]) -> None:
         if not done.cancelled() and (error := done.exception()) is not None:

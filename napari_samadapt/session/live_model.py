@@ -26,7 +26,12 @@ from napari_samadapt.learning.predict import (
     encode_slice,
 )
 from napari_samadapt.learning.promptable_sam import PromptableSam
-from napari_samadapt.learning.semantic import SemanticSam, carry_decoder_over, segment_embedded
+from napari_samadapt.learning.semantic import (
+    SemanticSam,
+    carry_decoder_over,
+    segment_embedded,
+    uncertainty_embedded,
+)
 
 from .cache import EmbeddingCache, EmbeddingKey, PrefixCache, PrefixKey
 from .instant import InstantFit, fit_heads
@@ -119,6 +124,13 @@ class LiveModel:
         embedding = self.embed(key, window, near=near)
         labels, confidence = segment_embedded(self._model, render_slice(self._volume, key, window), embedding)
         return labels, doubt(labels, confidence)
+
+    def uncertainty(self, key: SliceKey, window: Window) -> NDArray[np.float32] | None:
+        """How unsure the automatic decoder is of each pixel (H, W) of a slice; None while there is none."""
+        if self._model is None:
+            return None
+        embedding = self.embed(key, window)
+        return uncertainty_embedded(self._model, render_slice(self._volume, key, window), embedding)
 
     def make_twin(self, class_ids: tuple[int, ...], config: AdapterConfig, seed: int) -> SemanticSam:
         """A model to train on another thread: it shares every frozen tensor and has its own trainable ones.

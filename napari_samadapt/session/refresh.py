@@ -76,10 +76,10 @@ class Refresh:
             self._waiting |= wanted
             self._predictor.look(self._plan(wanted))
 
-    def take(self, result: SliceLabels) -> None:
-        """Show a prediction, unless it is outdated or the slice is the user's by now."""
+    def take(self, result: SliceLabels) -> bool:
+        """Show a prediction, unless the slice is the user's by now; False for one that is outdated."""
         if result.epoch != self._epoch:
-            return
+            return False
         self._waiting.discard(result.key)
         before, after = take_slice(self._book.prediction, result.key), result.labels
         changed = changed_share(before, after) if result.key in self.known else 0.0
@@ -87,6 +87,7 @@ class Refresh:
         if self._book.put_prediction(result.key, after, result.made_by):
             self.predicted.emit(result.key)
         self.progress.emit(self._total - len(self._waiting), self._total)
+        return True
 
     def evidence(self) -> list[Evidence] | None:
         """What the automatic model said of every slice along the axis; None before it said anything."""

@@ -15,7 +15,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_samadapt.imaging.intensity import Window, looks_like_ct, render_slice
-from napari_samadapt.imaging.volume import SliceKey, Volume, slice_count, take_slice
+from napari_samadapt.imaging.volume import SliceKey, Volume, slice_count, slice_spacing, take_slice
 from napari_samadapt.imaging.writing import write_labels
 from napari_samadapt.learning.adapter_file import AdapterCard
 from napari_samadapt.learning.adapters import AdapterConfig
@@ -28,9 +28,19 @@ from .accepted import SampleSource
 from .adapter_files import AdapterFiles
 from .assistance import Assistance
 from .gate import Gate
+from .insight import Insight
+from .labelling import Labels
 from .learning_loop import LearningLoop
 from .live_model import LiveModel
-from .messages import LearningPolicy, Origin, Post, PredictRequest, SliceLabels, episode_seconds
+from .messages import (
+    Indices,
+    LearningPolicy,
+    Origin,
+    Post,
+    PredictRequest,
+    SliceLabels,
+    episode_seconds,
+)
 from .predictor import Predictor
 from .refresh import Refresh
 from .suggestion import Evidence
@@ -86,6 +96,7 @@ class Session(Assistance):
         )  # fmt: skip
         self._begin_assistance(self._predictor.run, self._post)
         self._trainer = Trainer(gate, self._post)
+        self.insight = Insight(self._predictor, self._post, lambda: self._window)
         self._refresh = Refresh(self._predictor, self._book, self._window, self._axis)
         self._learning = LearningLoop(
             self._predictor, self._trainer, gate, self._post,
@@ -146,6 +157,12 @@ class Session(Assistance):
         """ "accepted", "edited", "predicted" or "empty"."""
         state = super().slice_state(key)
         return "predicted" if state == "empty" and key in self._refresh.known else state
+
+    def record_edit(self, indices: Indices, before: Labels, after: Labels) -> None:
+        """Take note of painted voxels, as `Labelling` does, and that they were a correction."""
+        super().record_edit(indices, before, after)
+        painted = np.unique(indices[self._axis])
+        self.insight.note_corrections(SliceKey(self._axis, int(index)) for index in painted)
 
     # Learning.
 
@@ -247,6 +264,14 @@ class Session(Assistance):
     def _on_changed(self, keys: tuple[SliceKey, ...]) -> None:
         self._refresh.again(keys)
         self._learning.set_accepted(self._accepted_along_axis())
+        self._note_accepted(keys)
+
+    def _note_accepted(self, keys: Sequence[SliceKey]) -> None:
+        accepted = self.accepted
+        self.insight.keep_only(accepted)
+        for key in accepted.intersection(keys):
+            labels = take_slice(self._book.annotation, key).copy()
+            self.insight.note_accepted(key, labels, slice_spacing(self._volume, key.axis))
 
     def _connect(self) -> None:
         self._refresh.predicted.connect(self.predicted.emit)
@@ -256,6 +281,9 @@ class Session(Assistance):
         self._learning.forecasted.connect(self.forecasted.emit)
         self._learning.state_changed.connect(self.learning_changed.emit)
         self._learning.published.connect(self._on_published)
+        self._learning.updated.connect(self.insight.note_update)
+        self.drafted.connect(lambda draft: self.insight.note_corrections([draft.key]))
+        self.insight.failed.connect(self.failed.emit)
 
     def _post(self, function: Callable[[], None]) -> None:
         """Run a function on the main thread, unless the session is closed by then. Called on any thread."""
@@ -263,7 +291,9 @@ class Session(Assistance):
 
     def _on_predicted(self, result: SliceLabels) -> None:
         known = np.isin(result.labels, self._classes.ids)
-        self._refresh.take(replace(result, labels=np.where(known, result.labels, 0).astype(np.uint16)))
+        labels = np.where(known, result.labels, 0).astype(np.uint16)
+        if self._refresh.take(replace(result, labels=labels)):
+            self.insight.past.put(result.key, result.made_by, labels)
 
     def _on_published(self) -> None:
         self._predict_again()
