@@ -95,7 +95,11 @@ def read_pair(pair: Pair, *, binary: bool) -> tuple[Tensor, NDArray[np.int64]]:
     values = read_volume(pair.image).data[0]
     if values.dtype.kind == "u":
         values = values / np.iinfo(values.dtype).max
-    labels = np.asarray(read_labels(pair.mask)[0][0], dtype=np.int64)
+    # Published masks are white on black, some as JPEG: those are thresholded, not read as ids.
+    mask = (
+        read_volume(pair.mask).data[0] if binary else read_labels(pair.mask, choices={"coding": "ids"})[0][0]
+    )
+    labels = np.asarray(mask.max(axis=-1) if mask.ndim == 3 else mask, dtype=np.int64)
     if labels.shape != values.shape[:2]:
         raise SamAdaptError(
             f"{pair.mask.name} has {labels.shape} pixels, its picture {values.shape[:2]}: they must agree."

@@ -12,6 +12,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 
 from .errors import SamAdaptError
 from .memory import check_budget
-from .volume import NiftiGeometry, Source, Volume, corner_distance
+from .nifti_position import position
+from .questions import Answers, which_volume
+from .volume import NiftiGeometry, Source, Volume
 
 _GEOMETRY_FIELDS = (
     "pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
@@ -30,29 +33,43 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _LARGEST_RATIO = 1040  # deflate cannot shrink data further than 1032 to 1
 _TRAILING = 1 << 20  # bytes tolerated after the voxels
 _CHUNK = 1 << 20
-_UNIT_MM = {1: 1000.0, 2: 1.0, 3: 0.001}
-_SAME_PLACE_MM = 0.05
-NO_POSITION = "This file holds no position information: lengths, and overlays on other scans, are not valid."
+_SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 
 
-class AmbiguousPositionError(SamAdaptError):
-    """A NIfTI file states two positions that disagree; the caller has to choose the sform or the qform."""
+@dataclass(frozen=True)
+class _Layout:
+    """What a header says of the voxels: (x, y, z), how many such volumes there are, and the stored type."""
+
+    shape: tuple[int, int, int]
+    volumes: int
+    dtype: np.dtype[Any]
+
+    @property
+    def volume_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_nifti(path: Path, *, exact: bool = False, transform: str = "ask") -> Volume:
-    """Read a .nii or .nii.gz file with its intensities in real units.
+def read_nifti(path: Path, answers: Answers, *, exact: bool = False) -> Volume:
+    """Read one volume of a .nii or .nii.gz file with its intensities in real units.
 
     Integers stay integers where the header scales by whole numbers or not at all; else float32, or float64
-    with `exact` (labels). `transform` is "ask", "sform" or "qform": which to take where the two disagree.
-    Raises SamAdaptError for a damaged, truncated or unsupported file, and AmbiguousPositionError.
+    with `exact` (labels). Asks which of several volumes (time), and which of two positions (transform).
+    Raises SamAdaptError for a damaged, truncated or unsupported file.
     """
     with _open(path) as stream:
         header = _read_header(stream, path)
-        shape, dtype = _layout(header, path)
+        layout = _layout(header, path)
+        _check_size(header, layout, path, compressed=isinstance(stream, gzip.GzipFile))
+        number = _chosen_volume(header, layout, path, answers)
         _give_missing_axes_a_size(header)
-        stored = _read_voxels(stream, path, header, shape, dtype)
+        affine, spatial, notes = position(header, path, answers)
+        stored = _read_voxels(stream, path, header, layout, number)
     data = _to_values(stored, header, path, exact=exact)
-    affine, spatial, notes = _position(header, path, transform)
+    if layout.volumes > 1:
+        notes = (
+            *notes,
+            f"Volume {number} of 0 to {layout.volumes - 1} is open; a mask is written for it alone.",
+        )
     return Volume(data, affine, Source(path, "nifti", geometry_of(header), spatial, notes=notes))
 
 
@@ -101,8 +118,8 @@ def _read_at_most(stream: BinaryIO, size: int, path: Path) -> bytes:
         ) from error
 
 
-def _layout(header: Any, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
-    """(x, y, z) and the stored type; refuses what is no single volume."""
+def _layout(header: Any, path: Path) -> _Layout:
+    """Sizes and type; refuses what the header cannot mean, and voxels that cannot be shown."""
     from nibabel.spatialimages import HeaderDataError
 
     count = int(header["dim"][0])
@@ -110,11 +127,6 @@ def _layout(header: Any, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any
     if not 1 <= count <= 7 or min(sizes) < 1:
         raise SamAdaptError(
             f"The header of {path.name} is damaged: it claims {count} dimensions of sizes {sizes}."
-        )
-    if math.prod(sizes[3:]) != 1:
-        text = " x ".join(map(str, sizes))
-        raise SamAdaptError(
-            f"{path.name} holds more than one volume ({text}): save one of them as a file of its own."
         )
     try:
         dtype = header.get_data_dtype()
@@ -127,7 +139,33 @@ def _layout(header: Any, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any
             f"{path.name} has {dtype} voxels, which cannot be shown: save its magnitude as real numbers."
         )
     x, y, z = [*sizes, 1, 1][:3]
-    return (x, y, z), dtype
+    return _Layout((x, y, z), math.prod(sizes[3:]), dtype)
+
+
+def _check_size(header: Any, layout: _Layout, path: Path, *, compressed: bool) -> None:
+    """Refuse a header that names more voxels than the file can hold, or than the memory can."""
+    start, needed, in_file = _first_voxel(header), layout.volumes * layout.volume_bytes, path.stat().st_size
+    if not compressed and start + needed > in_file:
+        raise _incomplete(path, max(0, in_file - start), needed)
+    if compressed and (start + needed) > in_file * _LARGEST_RATIO:
+        raise SamAdaptError(
+            f"{path.name} claims {needed:,} bytes of voxels, more than {in_file:,} bytes can hold."
+        )
+    check_budget(layout.volume_bytes, path)
+
+
+def _first_voxel(header: Any) -> int:
+    """The byte at which the voxels begin."""
+    return max(int(header["vox_offset"]), int(header["sizeof_hdr"]) + 4)
+
+
+def _chosen_volume(header: Any, layout: _Layout, path: Path, answers: Answers) -> int:
+    if layout.volumes == 1:
+        return 0
+    sizes = " x ".join(str(int(size)) for size in header["dim"][1 : int(header["dim"][0]) + 1])
+    seconds = float(header["pixdim"][4]) * _SECONDS.get(int(header["xyzt_units"]) & 56, 0.0)
+    step = f", {seconds:.3g} s apart" if seconds > 0 else ""
+    return which_volume(layout.volumes, sizes, path.name, answers, step)
 
 
 def _give_missing_axes_a_size(header: Any) -> None:
@@ -137,47 +175,42 @@ def _give_missing_axes_a_size(header: Any) -> None:
             header["pixdim"][axis] = 1
 
 
-def _read_voxels(
-    stream: BinaryIO, path: Path, header: Any, shape: tuple[int, int, int], dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """The stored voxels (z, y, x), after checking that the file can hold them and reading it to its end."""
-    needed = math.prod(shape) * dtype.itemsize
-    start = max(int(header["vox_offset"]), int(header["sizeof_hdr"]) + 4)
-    in_file = path.stat().st_size
-    compressed = isinstance(stream, gzip.GzipFile)
-    if not compressed and start + needed > in_file:
-        raise _incomplete(path, max(0, in_file - start), needed)
-    if compressed and (start + needed) > in_file * _LARGEST_RATIO:
-        raise SamAdaptError(
-            f"{path.name} claims {needed:,} bytes of voxels, more than {in_file:,} bytes can hold."
-        )
-    check_budget(needed, path)
-
-    voxels, done = np.empty(needed, np.uint8), 0
+def _read_voxels(stream: BinaryIO, path: Path, header: Any, layout: _Layout, number: int) -> NDArray[Any]:
+    """The stored voxels (z, y, x) of one volume; the file is read to its end."""
+    size = layout.volume_bytes
+    voxels, done = np.empty(size, np.uint8), 0
     window = voxels.data
     try:
-        _skip(stream, start - int(header["sizeof_hdr"]))
-        while done < needed:
-            got = stream.readinto(window[done : done + _CHUNK])  # type: ignore[attr-defined]
-            if not got:
-                raise EOFError
-            done += got
+        _skip(stream, _first_voxel(header) - int(header["sizeof_hdr"]))
+        for index in range(layout.volumes):
+            if index != number:
+                done += _skip(stream, size)
+                continue
+            got = 0
+            while got < size:
+                chunk = stream.readinto(window[got : got + _CHUNK])  # type: ignore[attr-defined]
+                if not chunk:
+                    raise EOFError
+                got, done = got + chunk, done + chunk
         _read_to_end(stream, path)
     except EOFError as error:
-        raise _incomplete(path, done, needed) from error
+        raise _incomplete(path, done, layout.volumes * size) from error
     except (zlib.error, gzip.BadGzipFile) as error:
         raise SamAdaptError(
             f"{path.name} is damaged: its checksum does not match. Copy the file again."
         ) from error
-    return voxels.view(dtype).reshape(shape[::-1])  # NIfTI stores x fastest
+    return voxels.view(layout.dtype).reshape(layout.shape[::-1])  # NIfTI stores x fastest
 
 
-def _skip(stream: BinaryIO, count: int) -> None:
-    while count > 0:
-        got = len(stream.read(min(count, _CHUNK)))
+def _skip(stream: BinaryIO, count: int) -> int:
+    """Read `count` bytes and forget them; returns `count`."""
+    left = count
+    while left > 0:
+        got = len(stream.read(min(left, _CHUNK)))
         if not got:
             raise EOFError
-        count -= got
+        left -= got
+    return count
 
 
 def _read_to_end(stream: BinaryIO, path: Path) -> None:
@@ -229,72 +262,3 @@ def rescale(stored: NDArray[Any], slope: float, offset: float, *, exact: bool = 
 
 def _numbers(value: Any) -> tuple[float, ...]:
     return tuple(float(number) for number in np.atleast_1d(value))
-
-
-def _position(header: Any, path: Path, transform: str) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:
-    """The affine to RAS mm, whether it is a physical position, and what to tell the user."""
-    unit = _UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)
-    stated = {name: affine for name in ("sform", "qform") if (affine := _stated(header, name)) is not None}
-    if not stated:
-        return _grid_affine(header), False, (NO_POSITION,)
-    stated = {name: np.diag([unit, unit, unit, 1.0]) @ affine for name, affine in stated.items()}
-    if len(stated) == 2 and transform not in stated:
-        apart = corner_distance(_shape(header), stated["sform"], stated["qform"])
-        if apart > _SAME_PLACE_MM:
-            raise AmbiguousPositionError(
-                f"{path.name} states two positions that differ by {apart:.3g} mm (sform and qform): "
-                "say which one is right, or correct its header."
-            )
-    affine = stated[transform] if transform in stated else next(iter(stated.values()))
-    _check_affine(affine, header, path)
-    return affine, True, ()
-
-
-def _stated(header: Any, name: str) -> NDArray[np.float64] | None:
-    """The sform or qform where its code is set and it can be used; else None."""
-    from nibabel.spatialimages import HeaderDataError
-
-    if int(header[f"{name}_code"]) <= 0:
-        return None
-    header = header.copy()
-    if header["pixdim"][0] not in (-1, 1):
-        header["pixdim"][0] = 1  # the standard's meaning of 0
-    try:
-        affine = np.asarray(header.get_sform() if name == "sform" else header.get_qform(), np.float64)
-    except (HeaderDataError, ValueError):  # a quaternion longer than 1
-        return None
-    size = np.prod(np.linalg.norm(affine[:3, :3], axis=0))
-    usable = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-3 * size
-    return affine if usable else None
-
-
-def _shape(header: Any) -> tuple[int, ...]:
-    sizes = [int(size) for size in header["dim"][1 : int(header["dim"][0]) + 1]]
-    return tuple([*sizes, 1, 1][:3][::-1])
-
-
-def _grid_affine(header: Any) -> NDArray[np.float64]:
-    """Voxel sizes only, as nibabel places a file without position; sizes that make no sense become 1."""
-    sizes = np.abs(np.nan_to_num(np.asarray(header["pixdim"][1:4], np.float64), posinf=0.0))
-    sizes[(sizes < 1e-3) | (sizes > 100.0)] = 1.0
-    affine = np.diag([-sizes[0], sizes[1], sizes[2], 1.0])
-    affine[:3, 3] = -affine[:3, :3] @ ((np.array(_shape(header)[::-1]) - 1) / 2)
-    return affine
-
-
-def _check_affine(affine: NDArray[np.float64], header: Any, path: Path) -> None:
-    """Refuse voxels of impossible size, and grids whose axes are not at right angles."""
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    if sizes.min() < 1e-3 or sizes.max() > 100.0:
-        text = " x ".join(f"{size:.3g}" for size in sizes)
-        raise SamAdaptError(
-            f"{path.name} claims voxels of {text} mm: correct the unit or the voxel size in its header."
-        )
-    u, _, vt = np.linalg.svd(affine[:3, :3] / sizes)
-    straight = affine.copy()
-    straight[:3, :3] = (u @ vt) * sizes
-    shear = corner_distance(_shape(header), affine, straight)
-    if shear > _SAME_PLACE_MM:
-        raise SamAdaptError(
-            f"The axes of {path.name} are sheared by {shear:.3g} mm: resample it onto a straight grid."
-        )

@@ -16,27 +16,29 @@ from numpy.typing import NDArray
 
 from .errors import SamAdaptError
 from .memory import check_budget
+from .questions import Answers, Choice, Question
 from .volume import Source, Volume
 
 _NO_SIZE = "This picture has no physical size: lengths are in pixels."
 _TURNED = "The picture was turned upright as its EXIF orientation says; masks lie on the upright picture."
 _UNREADABLE = (SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error, zlib.error)
 _EXIF_ORIENTATION = 0x0112
+_Pages = tuple[NDArray[Any], tuple[str, ...]]
 
 
-def read_picture(path: Path, *, exact: bool = False) -> Volume:
+def read_picture(path: Path, answers: Answers, *, exact: bool = False) -> Volume:
     """Read a PNG, JPEG or TIFF as (1, H, W), (pages, H, W) or the same with 3 uint8 colours.
 
     With `exact` (labels) palette indices and two-level pictures keep their numbers. Colours that are all grey
-    become grey; transparency is laid over black. Raises SamAdaptError for damaged files and types that cannot
-    be shown.
+    become grey; transparency is laid over black. Asks ("pages") what several pages are, unless the file says
+    that they are slices. Raises SamAdaptError for damaged files and types that cannot be shown.
     """
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
-            pages = _read_tiff(path, exact=exact)
+            pages, notes = _read_tiff(path, answers, exact=exact)
         else:
-            pages, notes = _read_with_pillow(path, exact=exact)
+            pages, notes = _read_with_pillow(path, answers, exact=exact)
     except SamAdaptError:
         raise
     except (*_UNREADABLE, OSError) as error:
@@ -55,16 +57,34 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120].rstrip(".")
 
 
-def _read_with_pillow(path: Path, *, exact: bool) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """(pages, H, W) or (pages, H, W, C)."""
-    from PIL import Image, ImageOps, ImageSequence
+def _chosen_page(path: Path, count: int, answers: Answers, *, stack: bool = True) -> int | None:
+    """The page to read, counted from 0; None for all of them, as the slices of a stack."""
+    if count == 1:
+        return 0
+    slices = Choice("stack", f"the {count} pages are the slices of one volume")
+    single = (Choice(str(number), f"page {number} alone") for number in range(count))
+    text = (
+        f"{path.name} holds {count} {'pages' if stack else 'pages of different sizes'}: what is to be opened?"
+    )
+    value = answers.to(Question("pages", text, (slices, *single) if stack else tuple(single)))
+    return None if value == "stack" else int(value)
+
+
+def _read_with_pillow(path: Path, answers: Answers, *, exact: bool) -> _Pages:
+    """(pages, H, W) or (pages, H, W, C), the right way up, and notes."""
+    from PIL import Image, ImageOps
 
     with Image.open(path) as image:
-        check_budget(image.width * image.height * 4 * getattr(image, "n_frames", 1), path)
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1)
-        pages = [_plain(ImageOps.exif_transpose(page), exact=exact) for page in ImageSequence.Iterator(image)]
+        count = getattr(image, "n_frames", 1)
+        check_budget(image.width * image.height * 4 * count, path)
+        wanted = _chosen_page(path, count, answers)
+        turned, pages = False, []
+        for number in range(count) if wanted is None else [wanted]:
+            image.seek(number)
+            turned = turned or image.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1)
+            pages.append(_plain(ImageOps.exif_transpose(image), exact=exact))
     if len({page.shape for page in pages}) > 1:
-        raise SamAdaptError(f"{path.name} holds pages of different sizes: save one as a file of its own.")
+        raise SamAdaptError(f"{path.name} holds pages of different sizes: open one page of it (pages=0).")
     return np.stack(pages), (_TURNED,) if turned else ()
 
 
@@ -79,29 +99,43 @@ def _plain(image: Any, *, exact: bool) -> NDArray[Any]:
     return np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
 
 
-def _read_tiff(path: Path, *, exact: bool) -> NDArray[Any]:
+def _read_tiff(path: Path, answers: Answers, *, exact: bool) -> _Pages:
     """(pages, H, W) or (pages, H, W, C); compressions that tifffile lacks a codec for are left to Pillow."""
     import tifffile
 
+    part: Any
+    page: Any
+
     try:
         with tifffile.TiffFile(path) as tiff:
-            if len(tiff.series) != 1:
-                raise SamAdaptError(
-                    f"{path.name} holds pages of different sizes: save one as a file of its own."
-                )
-            series, page = tiff.series[0], tiff.series[0].keyframe
-            check_budget(series.nbytes, path)
-            values, axes = series.asarray(), series.axes
+            if len(tiff.series) == 1:
+                part, page = tiff.series[0], tiff.series[0].keyframe
+            else:
+                wanted = _chosen_page(path, len(tiff.pages), answers, stack=False)
+                part = page = tiff.pages[wanted or 0]
+            check_budget(part.nbytes, path)
+            values, axes = part.asarray(), part.axes
             photometric, palette = tifffile.PHOTOMETRIC(page.photometric).name, page.colormap
+            orientation = page.tags.valueof(_EXIF_ORIENTATION) or 1
     except tifffile.TiffFileError as error:
         raise SamAdaptError(f"{path.name} is not a TIFF file, or it is damaged.") from error
     except ValueError as error:
         if "imagecodecs" in str(error):
-            return _read_with_pillow(path, exact=exact)[0]
+            return _read_with_pillow(path, answers, exact=exact)
         raise
     if photometric == "YCBCR":
-        return _read_with_pillow(path, exact=exact)[0]
+        return _read_with_pillow(path, answers, exact=exact)
     pages = _pages(values, axes, path)
+    if "Z" not in axes and (number := _chosen_page(path, len(pages), answers)) is not None:
+        pages = pages[number : number + 1]
+    pages = _upright(pages, int(orientation))
+    return _in_grey_levels(pages, photometric, palette, exact=exact), (_TURNED,) if orientation != 1 else ()
+
+
+def _in_grey_levels(
+    pages: NDArray[Any], photometric: str, palette: NDArray[Any] | None, *, exact: bool
+) -> NDArray[Any]:
+    """The pages with their palette looked up and white above black; as stored for `exact`."""
     if exact:
         return pages
     if photometric == "PALETTE" and palette is not None:
@@ -110,6 +144,15 @@ def _read_tiff(path: Path, *, exact: bool) -> NDArray[Any]:
     if pages.dtype.kind == "b":
         pages = pages.astype(np.uint8) * np.uint8(255)
     return pages.max() - pages if photometric == "MINISWHITE" else pages
+
+
+def _upright(pages: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn (pages, H, W, ...) as the TIFF or EXIF orientation 1 to 8 says."""
+    if orientation >= 5:  # stored column by column
+        pages = np.swapaxes(pages, 1, 2)
+    if orientation in (3, 4, 7, 8):
+        pages = pages[:, ::-1]
+    return pages[:, :, ::-1] if orientation in (2, 3, 6, 7) else pages
 
 
 def _pages(values: NDArray[Any], axes: str, path: Path) -> NDArray[Any]:

@@ -5,16 +5,21 @@ The ending of the name chooses the reader; for DICOM also the content, as DICOM 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SamAdaptError
-from .volume import Volume, corner_distance
+from .label_coding import label_dtype, to_labels
+from .label_grid import on_grid
+from .questions import Answers
+from .volume import Volume
+
+__all__ = ["SUPPORTED", "label_dtype", "read_labels", "read_volume", "suffix_of"]
 
 SUPPORTED = "NIfTI (.nii, .nii.gz), NRRD, MHA, MHD, DICOM (file or folder), PNG, JPEG, TIFF"
 _SUFFIXES = {
@@ -23,34 +28,56 @@ _SUFFIXES = {
     ".png": "image", ".jpg": "image", ".jpeg": "image", ".tif": "image", ".tiff": "image",
     ".dcm": "dicom", ".dicom": "dicom", ".ima": "dicom",
 }  # fmt: skip
-_ROUNDING = 1e-3  # a label further from a whole number is no label
-_SAME_GRID_MM = 0.05
 
 
-def read_volume(path: str | PathLike[str], *, transform: str = "ask") -> Volume:
+def read_volume(path: str | PathLike[str], *, choices: Mapping[str, str] | None = None) -> Volume:
     """Read an image: NIfTI, NRRD, MHA or MHD, a DICOM file or folder, PNG, JPEG or TIFF.
 
-    `transform` ("ask", "sform" or "qform") chooses the position of a NIfTI file that states two. Raises
-    SamAdaptError, one plain sentence, for anything that cannot be read completely and placed safely.
+    Where the file can be understood in several ways, QuestionError carries the question; read again with its
+    answer in `choices`, {name of the question: value of a choice}. Raises SamAdaptError, one plain sentence, for
+    anything that cannot be read completely and placed safely.
     """
-    return _read(Path(path).expanduser(), transform=transform, exact=False)
+    answers = Answers(choices)
+    volume = _read(Path(path).expanduser(), answers, exact=False)
+    return _with_answers(volume, answers)
 
 
 def read_labels(
-    path: str | PathLike[str], reference: Volume | None = None, *, transform: str = "ask"
+    path: str | PathLike[str],
+    reference: Volume | None = None,
+    *,
+    choices: Mapping[str, str] | None = None,
+    transform: str = "",
 ) -> tuple[NDArray[Any], Volume]:
     """Read a label map: its ids (z, y, x) in the smallest unsigned integer type, and its volume.
 
-    Values within 1e-3 of a whole number are rounded (the volume's notes say so). With `reference`, the grid
-    must be that of the reference. Raises SamAdaptError for other values, negative ids, colours, another grid.
+    Values within 1e-3 of a whole number are rounded (the volume's notes say so). With `reference`, the result
+    lies on the grid of the reference. Raises QuestionError, as `read_volume` does, for masks and colours that can
+    mean several things and for labels of another grid; SamAdaptError for what is no label map.
     """
     path = Path(path).expanduser()
-    volume = _read(path, transform=transform, exact=True)
+    answers = Answers({"transform": transform, "coding": "ids"} if transform else choices)
+    volume = _read(path, answers, exact=True)
+    labels, notes = to_labels(volume.data, path, answers)
+    volume = Volume(labels, volume.affine, replace(volume.source, notes=(*volume.source.notes, *notes)))
     if reference is not None:
-        _check_grid(path, volume, reference)
-    labels, note = _to_labels(volume.data, path)
-    source = replace(volume.source, notes=(*volume.source.notes, *note))
-    return labels, Volume(labels, volume.affine, source)
+        volume = _on_reference(volume, reference, path, answers)
+    return volume.data, _with_answers(volume, answers)
+
+
+def _on_reference(labels: Volume, reference: Volume, path: Path, answers: Answers) -> Volume:
+    placed, notes = on_grid(labels, reference, path, answers)
+    if not notes:
+        return labels
+    source = replace(
+        labels.source, notes=(*labels.source.notes, *notes), resampled=True, header=None, frames=()
+    )
+    return Volume(placed, reference.affine, source)
+
+
+def _with_answers(volume: Volume, answers: Answers) -> Volume:
+    """The volume with the answers that it took to read it."""
+    return Volume(volume.data, volume.affine, replace(volume.source, choices=tuple(answers.used.items())))
 
 
 def suffix_of(path: Path) -> str:
@@ -59,9 +86,9 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
-def _read(path: Path, *, transform: str, exact: bool) -> Volume:
+def _read(path: Path, answers: Answers, *, exact: bool) -> Volume:
     try:
-        return _read_as(_format_of(path), path, transform=transform, exact=exact)
+        return _read_as(_format_of(path), path, answers, exact=exact)
     except MemoryError as error:
         raise SamAdaptError(
             f"{path.name} does not fit into memory: crop it or close other programs."
@@ -71,16 +98,16 @@ def _read(path: Path, *, transform: str, exact: bool) -> Volume:
         raise SamAdaptError(f"{path.name} cannot be read: {reason}.") from error
 
 
-def _read_as(kind: str, path: Path, *, transform: str, exact: bool) -> Volume:
+def _read_as(kind: str, path: Path, answers: Answers, *, exact: bool) -> Volume:
     """Import only the reader that is needed."""
     if kind == "nifti":
         from .nifti import read_nifti
 
-        return read_nifti(path, exact=exact, transform=transform)
+        return read_nifti(path, answers, exact=exact)
     if kind == "image":
         from .pictures import read_picture
 
-        return read_picture(path, exact=exact)
+        return read_picture(path, answers, exact=exact)
     if kind == "dicom":
         from .dicom import read_dicom
 
@@ -106,63 +133,3 @@ def _format_of(path: Path) -> str:
         if stream.read(132)[128:] == b"DICM":
             return "dicom"
     raise SamAdaptError(f"{path.name} is of no supported kind; supported are {SUPPORTED}.")
-
-
-def _check_grid(path: Path, labels: Volume, reference: Volume) -> None:
-    if labels.shape != reference.shape:
-        raise SamAdaptError(
-            f"{path.name} has {_size(labels)} voxels (x, y, z) and the image has {_size(reference)}: "
-            "the labels belong to another grid."
-        )
-    if not reference.spatial:
-        return
-    if not labels.spatial:
-        raise SamAdaptError(f"{path.name} holds no position, so it cannot be placed on the image.")
-    shift = corner_distance(reference.shape, labels.affine, reference.affine)
-    if shift > _SAME_GRID_MM:
-        raise SamAdaptError(
-            f"{path.name} lies up to {shift:.3g} mm away from the image: the labels belong to another grid."
-        )
-
-
-def _size(volume: Volume) -> str:
-    return " x ".join(str(size) for size in reversed(volume.shape))
-
-
-def _to_labels(values: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Whole, non-negative ids in the smallest unsigned type, and a note where values had to be rounded."""
-    if values.ndim == 4:
-        raise SamAdaptError(f"{path.name} is a colour image: save the labels as one integer per voxel.")
-    note: tuple[str, ...] = ()
-    if values.dtype.kind == "f":
-        values, note = _rounded(values, path)
-    lowest, highest = int(values.min()), int(values.max())
-    if lowest < 0:
-        raise SamAdaptError(
-            f"{path.name} holds the negative id {lowest}: label ids are 0 (background) and above."
-        )
-    return values.astype(label_dtype(highest)), note
-
-
-def _rounded(values: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    if not np.isfinite(values).all():
-        raise SamAdaptError(
-            f"{path.name} holds values that are no numbers (NaN or infinite), so it is no label map."
-        )
-    whole = np.rint(values)
-    off = np.abs(values - whole)
-    if off.max() > _ROUNDING or np.abs(whole).max() >= 2**32:
-        raise SamAdaptError(
-            f"{path.name} holds {np.count_nonzero(off > _ROUNDING):,} values that are no whole numbers: "
-            "it is a probability map or was interpolated, so it is no label map."
-        )
-    count = np.count_nonzero(off)
-    text = f"{count:,} label values were rounded, by at most {off.max():.2g}."
-    return whole.astype(np.int64), (text,) if count else ()
-
-
-def label_dtype(highest: int) -> type[np.uint8] | type[np.uint16] | type[np.uint32]:
-    """The smallest unsigned type that holds ids up to `highest`."""
-    if highest >= 2**32:
-        raise SamAdaptError(f"The label id {highest} is too large: ids go up to {2**32 - 1}.")
-    return np.uint8 if highest < 2**8 else np.uint16 if highest < 2**16 else np.uint32

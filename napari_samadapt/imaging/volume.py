@@ -41,7 +41,9 @@ class Source:
     `format` is "nifti", "nrrd", "mha", "dicom", "image" or "memory". `spatial` says whether the affine is a
     physical position (a photograph has none). `modality` is the DICOM code ("CT", "MR") or empty.
     `notes` are sentences that the user should see. `frames` names the DICOM file and the frame in it (from 0)
-    of each slice, in the order of the array; it is empty where a slice is not one stored frame.
+    of each slice, in the order of the array; it is empty where a slice is not one stored frame. `resampled` says
+    that the voxels are not those of the file, but were interpolated onto another grid. `choices` holds the answers
+    (question, value) that it took to read the file.
     """
 
     path: Path | None = None
@@ -51,6 +53,8 @@ class Source:
     modality: str = ""
     notes: tuple[str, ...] = ()
     frames: tuple[tuple[Path, int], ...] = ()
+    resampled: bool = False
+    choices: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, order=True)
