@@ -17,7 +17,8 @@ from napari_samadapt.imaging.masks import merge_class
 from napari_samadapt.imaging.shape_interpolation import interpolate_shapes
 from napari_samadapt.imaging.volume import SliceKey, slice_count, slice_spacing, take_slice
 
-from .labelling import Labelling, Labels
+from .keeping import Keeping
+from .labelling import Labels
 from .messages import Post, Propagated
 from .predictor import in_plain_words
 from .propagation import Followed, Propagation, Regions, Runs, Trust, Way
@@ -27,7 +28,7 @@ DIRECTIONS = {"both": (1, -1), "up": (1,), "down": (-1,)}
 """Steps along the axis: up is towards larger indices."""
 
 
-class Assistance(Labelling):
+class Assistance(Keeping):
     """Labelling with help. What runs a model and predicts is the session's."""
 
     propagated = Signal(Propagated)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from napari_samadapt.imaging.errors import SamAdaptError
 
@@ -29,6 +29,15 @@ def first_name(class_id: int) -> str:
     return f"structure {class_id}"
 
 
+@dataclass(frozen=True)
+class Classes:
+    """A class table at one moment: the classes by id, (id, name) of all there ever were, and the active id."""
+
+    shown: tuple[LabelClass, ...]
+    ever: tuple[tuple[int, str], ...]
+    active: int
+
+
 class ClassTable:
     """Classes in the order of their ids. A removed class keeps its id and its name in case undo brings it back."""
 
@@ -41,6 +50,17 @@ class ClassTable:
         for class_id, name in named.items():
             self._put(class_id, name)
         self.active = min(self._shown, default=0)
+
+    @property
+    def state(self) -> Classes:
+        """The table as it is now."""
+        return Classes(self.all, tuple(sorted(self._ever.items())), self.active)
+
+    def take_up(self, state: Classes) -> None:
+        """Become that table."""
+        self._shown = {shown.id: shown for shown in state.shown}
+        self._ever = dict(state.ever)
+        self.active = state.active
 
     @property
     def all(self) -> tuple[LabelClass, ...]:
@@ -119,6 +139,20 @@ class ClassTable:
         del self._shown[self.get(class_id).id]
         if self.active == class_id:
             self.active = min(self._shown, default=0)
+
+    def change(self, classes: Mapping[int, LabelClass | None]) -> None:
+        """Undo or redo: these come back as they were, those that are None go.
+
+        A name that another class has got meanwhile is followed by the id.
+        """
+        for class_id, wanted in classes.items():
+            if wanted is None and class_id in self._shown:
+                self.remove(class_id)
+            elif wanted is not None:
+                taken = any(other.name == wanted.name and other.id != class_id for other in self.all)
+                self._shown[class_id] = replace(wanted, name=f"{wanted.name} {class_id}") if taken else wanted
+                self._ever[class_id] = self._shown[class_id].name
+                self.active = self.active or class_id
 
     def select(self, class_id: int) -> None:
         """Make a class the one that prompts ask for."""

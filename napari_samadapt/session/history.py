@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.volume import SliceKey
+
+from .messages import LabelClass
 
 T = TypeVar("T", bound=np.generic)
 
@@ -62,6 +64,8 @@ class SliceMark:
 
 
 Marks = Mapping[SliceKey, SliceMark | None]
+ClassChange = Mapping[int, LabelClass | None]
+"""Classes by id; None is one that does not exist."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +74,8 @@ class Change:
 
     `voxels` (N,) are flat positions in the (z, y, x) array; `before` and `after` (N,) uint16 their labels,
     `fixed_before` and `fixed_after` (N,) bool whether the user had decided them by hand. The marks are those of
-    every slice concerned; None is a slice not touched. An `open` change takes in the stroke that follows it there.
+    every slice concerned; None is a slice not touched. The classes are those that the change takes away or brings. An
+    `open` change takes in the stroke that follows it there.
     """
 
     label: str
@@ -81,6 +86,8 @@ class Change:
     fixed_after: NDArray[np.bool_]
     marks_before: Marks
     marks_after: Marks
+    classes_before: ClassChange = field(default_factory=dict)
+    classes_after: ClassChange = field(default_factory=dict)
     open: bool = False
 
     @property
@@ -107,6 +114,8 @@ def joined(first: Change, second: Change) -> Change:
         fixed_after,
         {**second.marks_before, **first.marks_before},
         {**first.marks_after, **second.marks_after},
+        {**second.classes_before, **first.classes_before},
+        {**first.classes_after, **second.classes_after},
     )
 
 
@@ -135,6 +144,15 @@ class History:
     def redo_label(self) -> str | None:
         """What `redo` would do again."""
         return self._undone[-1].label if self._undone else None
+
+    @property
+    def steps(self) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+        """What can be undone and what can be redone, the next one last."""
+        return tuple(self._done), tuple(self._undone)
+
+    def take_up(self, done: Sequence[Change], undone: Sequence[Change]) -> None:
+        """Go on from these steps instead."""
+        self._done, self._undone = list(done), list(undone)
 
     def push(self, change: Change) -> None:
         """Remember a change that was just made; what had been undone is forgotten."""

@@ -1,14 +1,9 @@
-"""The annotation, the prediction beneath it, and every rule of what may overwrite what. Synchronous; no threads.
-
-A slice that the user touched (painted, prompted, accepted) belongs to the user: its voxels are shown from the
-annotation and the prediction is zero there. Everywhere else the annotation is zero and the prediction shows. So
-what is displayed at a voxel is always the sum of both arrays.
-"""
+"""Every rule of what may overwrite what in the annotation. Synchronous; no threads."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,66 +11,33 @@ from numpy.typing import NDArray
 from napari_samadapt.imaging.masks import merge_class
 from napari_samadapt.imaging.volume import SliceKey, take_slice
 
-from .history import Change, History, Marks, OpenDraft, SliceMark, SlicePixels
-from .messages import Draft, Indices, Writer
-from .predictions import Predictions
-
-Labels = NDArray[np.uint16]
-Mask = NDArray[np.bool_]
+from .history import Change, OpenDraft, SliceMark, SlicePixels
+from .label_pages import LabelPages, Labels, SliceEdit
+from .messages import Draft, Indices, LabelClass
 
 
-@dataclass(frozen=True, eq=False)
-class SliceEdit:
-    """A slice before and after a change, and the mark it gets; None for a slice given back to the model."""
+@dataclass(frozen=True)
+class AdoptRules:
+    """What labels that are imported may change: not these `locked` ids. `new` are classes that come with them."""
 
-    key: SliceKey
-    before: SlicePixels
-    after: SlicePixels
-    mark: SliceMark | None
+    locked: tuple[int, ...] = ()
+    accepted_too: bool = False
+    new: Mapping[int, LabelClass] = field(default_factory=dict)
 
 
-class LabelBook:
-    """Owns `annotation` (z, y, x) uint16 and the predictions; writes to the annotation go through `writer`."""
+@dataclass(frozen=True)
+class Kept:
+    """What an import left alone: accepted slices, and voxels on others."""
 
-    def __init__(self, shape: tuple[int, int, int], history: History | None = None) -> None:
-        self.annotation: Labels = np.zeros(shape, np.uint16)
-        self.predictions = Predictions(shape)
-        self.writer: Writer = self._write
-        self.history = history or History()
-        self.marks: dict[SliceKey, SliceMark] = {}
-        self._fixed: Mask = np.zeros(shape, bool)
+    slices: int
+    voxels: int
 
-    @property
-    def prediction(self) -> Labels:
-        """(z, y, x) uint16 ids of the predictions in sight: zero on slices that the user touched."""
-        return self.predictions.shown
 
-    def displayed(self, key: SliceKey) -> Labels:
-        """A copy of what the user sees on a slice: (H, W) ids."""
-        shown: Labels = take_slice(self.annotation, key) + take_slice(self.prediction, key)
-        return shown
+class LabelBook(LabelPages):
+    """The changes that can be made to the annotation.
 
-    def displayed_volume(self) -> Labels:
-        """A copy of what the user sees of the whole volume: (z, y, x) ids."""
-        return self.annotation + self.prediction
-
-    def made_by(self, key: SliceKey) -> int | None:
-        """Number of the adapter that made what a slice shows, 0 for the plain model; None where no model did.
-
-        A mask that was corrected by hand keeps the adapter it came from; of several the last one counts.
-        """
-        mark = self.marks.get(key)
-        return self.predictions.made_by(key) if mark is None else mark.made_by
-
-    def put_prediction(self, key: SliceKey, labels: Labels, made_by: int = 0) -> bool:
-        """Show what the model, with this adapter, says of a slice; False where the slice is the user's by now."""
-        if key in self.marks:
-            self.predictions.keep_beneath(key, labels, made_by)
-            return False
-        self.predictions.show(key, labels, made_by, self._crossing(key))
-        return True
-
-    # Changes: each is one undo step, and returns it, or None where nothing would change.
+    Each is one undo step, and returns it, or None where nothing would change.
+    """
 
     def begin_stroke(self, key: SliceKey) -> Change | None:
         """Take a slice's prediction over, so that a brush or eraser works on what is displayed."""
@@ -188,19 +150,57 @@ class LabelBook:
         after = SlicePixels(np.where(kept, current.labels, 0).astype(np.uint16), current.fixed & kept)
         return self._apply(f"cleared slice {key.index}", [SliceEdit(key, current, after, None)])
 
-    def undo(self) -> Change | None:
-        """Take the newest change back."""
-        if (change := self.history.undo()) is not None:
-            self._restore(change.voxels, change.before, change.fixed_before, change.marks_before)
+    def remove_class(self, removed: LabelClass) -> Change:
+        """Empty all voxels of a class; accepted slices stay accepted. Open drafts become the user's own first."""
+        gone = self.annotation == removed.id
+        fixed = self._fixed & ~gone
+        drafts = {key: mark.draft for key, mark in self.marks.items() if mark.draft is not None}
+        for key, draft in drafts.items():
+            take_slice(fixed, key)[...] |= self._fixed_with(draft, self._pixels(key)) & ~take_slice(gone, key)
+        voxels = np.flatnonzero(gone | (fixed != self._fixed))
+        before = self.annotation.reshape(-1)[voxels]
+        concerned = {
+            key: mark for key, mark in self.marks.items() if key in drafts or take_slice(gone, key).any()
+        }
+        change = Change(
+            f"removal of {removed.name}",
+            voxels,
+            before,
+            np.where(before == removed.id, 0, before).astype(np.uint16),
+            self._fixed.reshape(-1)[voxels],
+            fixed.reshape(-1)[voxels],
+            concerned,
+            {key: replace(mark, draft=None) for key, mark in concerned.items()},
+            {removed.id: removed},
+            {removed.id: None},
+        )
+        self.do(change)
         return change
 
-    def redo(self) -> Change | None:
-        """Do what was taken back again."""
-        if (change := self.history.redo()) is not None:
-            self._restore(change.voxels, change.after, change.fixed_after, change.marks_after)
-        return change
+    def adopt(self, label: str, axis: int, labels: Labels, rules: AdoptRules) -> tuple[Change | None, Kept]:
+        """Lay labels (z, y, x) over the annotation, where they are not 0; the slices along `axis` are the user's then.
 
-    # How a change is made.
+        A slice of the model becomes what the labels say of it and nothing else. Accepted slices and locked classes
+        stay as they are unless the rules say otherwise; slices of other axes that the user touched always do.
+        """
+        edits, kept_slices, kept_voxels = [], 0, 0
+        for index in np.flatnonzero(labels.any(axis=tuple(other for other in range(3) if other != axis))):
+            key = SliceKey(axis, int(index))
+            mark, current, new = self.marks.get(key), self._pixels(key), take_slice(labels, key)
+            if mark is not None and mark.accepted and not rules.accepted_too:
+                kept_slices += 1
+                continue
+            locked = np.isin(current.labels, rules.locked) | np.isin(new, rules.locked)
+            held = (locked | self._crossing(key)) & (new > 0)
+            taken = (new > 0) & ~held
+            kept_voxels += int(np.count_nonzero(held & (new != current.labels)))
+            fixed = self._fixed_with(mark.draft if mark else None, current) | taken
+            after = SlicePixels(np.where(taken, new, current.labels).astype(np.uint16), fixed)
+            edits.append(SliceEdit(key, current, after, SliceMark()))
+        kept = Kept(kept_slices, kept_voxels)
+        if not edits:
+            return None, kept
+        return self._apply(label, edits, classes=(dict.fromkeys(rules.new), rules.new)), kept
 
     def _stroke_edit(
         self, key: SliceKey, row: NDArray[np.intp], column: NDArray[np.intp], before: Labels, after: Labels
@@ -225,86 +225,3 @@ class LabelBook:
         """The mark of a slice that is painted on: a model's mask that is corrected, or one drawn by hand."""
         by_hand = key not in self.marks and not take_slice(self.prediction, key).any()
         return SliceMark(made_by=None if by_hand else self.made_by(key))
-
-    def _apply(self, label: str, edits: Iterable[SliceEdit], open_: bool = False) -> Change:
-        """Write the slices and remember how they were."""
-        parts = []
-        marks_before: dict[SliceKey, SliceMark | None] = {}
-        marks_after: dict[SliceKey, SliceMark | None] = {}
-        for edit in edits:
-            changed = (edit.before.labels != edit.after.labels) | (edit.before.fixed != edit.after.fixed)
-            row, column = np.nonzero(changed)
-            parts.append(
-                (
-                    self._flat(edit.key, row, column),
-                    edit.before.labels[changed],
-                    edit.after.labels[changed],
-                    edit.before.fixed[changed],
-                    edit.after.fixed[changed],
-                )
-            )
-            marks_before[edit.key], marks_after[edit.key] = self.marks.get(edit.key), edit.mark
-        voxels, before, after, fixed_before, fixed_after = (
-            np.concatenate(part) for part in zip(*parts, strict=True)
-        )
-        change = Change(
-            label, voxels, before, after, fixed_before, fixed_after, marks_before, marks_after, open_
-        )
-        self._restore(voxels, after, fixed_after, marks_after)
-        self.history.push(change)
-        return change
-
-    def _restore(self, voxels: NDArray[np.intp], labels: Labels, fixed: Mask, marks: Marks) -> None:
-        """Put one side of a change in place: labels and `fixed` (N,) at flat `voxels`, and the slices' marks."""
-        different = self.annotation.reshape(-1)[voxels] != labels
-        if different.any():
-            z, y, x = np.unravel_index(voxels[different], self.annotation.shape)
-            self.writer((z, y, x), labels[different])
-        self._fixed.reshape(-1)[voxels] = fixed
-        released = []
-        for key, mark in marks.items():
-            if mark is not None and key not in self.marks:
-                self.predictions.cover(key)
-            elif mark is None and key in self.marks:
-                released.append(key)
-            if mark is None:
-                self.marks.pop(key, None)
-            else:
-                self.marks[key] = mark
-        for key in released:
-            self.predictions.uncover(key, self._crossing(key))
-
-    def _write(self, indices: Indices, values: Labels) -> None:
-        self.annotation[indices] = values
-
-    def _pixels(self, key: SliceKey) -> SlicePixels:
-        """Copies of a slice of the annotation."""
-        return SlicePixels(take_slice(self.annotation, key).copy(), take_slice(self._fixed, key).copy())
-
-    def _taken_over(self, key: SliceKey) -> SlicePixels:
-        """The slice as it is displayed, as labels of the annotation."""
-        return SlicePixels(self.displayed(key), take_slice(self._fixed, key).copy())
-
-    def _fixed_with(self, draft: OpenDraft | None, current: SlicePixels) -> Mask:
-        """Where the user decided, an open draft that is kept included."""
-        fixed = current.fixed.copy()
-        if draft is not None:
-            fixed |= draft.mask & (current.labels == draft.class_id)
-        return fixed
-
-    def _crossing(self, key: SliceKey) -> Mask:
-        """(H, W) pixels of a slice that lie on touched slices along other axes: those belong to the user."""
-        crossing = np.zeros(take_slice(self.annotation, key).shape, bool)
-        rows_axis = next(axis for axis in range(3) if axis != key.axis)
-        for other in self.marks:
-            if other.axis == rows_axis:
-                crossing[other.index, :] = True
-            elif other.axis != key.axis:
-                crossing[:, other.index] = True
-        return crossing
-
-    def _flat(self, key: SliceKey, row: NDArray[np.intp], column: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Flat positions in the volume of pixels (row, column) of a slice."""
-        places = [row, column]
-        places.insert(key.axis, np.full_like(row, key.index))
-        return np.ravel_multi_index(tuple(places), self.annotation.shape)

@@ -1,178 +1,24 @@
-"""The masks of one volume as the user makes them: classes, prompts, drafts, edits, accept, undo. Main thread only."""
+"""What the user does to the masks of one volume: prompts, drafts, edits, accept, undo and redo. Main thread only."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-
 import numpy as np
 from numpy.typing import NDArray
-from psygnal import Signal
 
 from napari_samadapt.imaging.errors import SamAdaptError
-from napari_samadapt.imaging.intensity import Window, auto_window
 from napari_samadapt.imaging.prompts import Prompts
-from napari_samadapt.imaging.volume import SliceKey, Volume, slice_count, take_slice
+from napari_samadapt.imaging.volume import SliceKey, take_slice
 
-from .classes import ClassTable
-from .history import Change
-from .label_book import LabelBook
-from .messages import Draft, Indices, LabelClass, PredictRequest, PredictResponse, Writer
+from .history import Change, ClassChange
+from .labelled import Labelled
+from .messages import Draft, Indices, PredictRequest, PredictResponse
+from .work import NOTED, REDONE, UNDONE
 
 Labels = NDArray[np.uint16]
 
 
-class Labelling(ABC):
+class Labelling(Labelled):
     """What a session is without its models: it asks for masks and tells what changed, and does not know who answers."""
-
-    drafted = Signal(Draft)
-    previewed = Signal(PredictResponse)
-    """The answer to a `preview`, never one that is older than what was told last."""
-    labels_changed = Signal(object)
-    """The slices (a tuple of SliceKey) whose annotation changed; their prediction may have changed with it."""
-    classes_changed = Signal()
-    prompts_changed = Signal(SliceKey)
-    failed = Signal(str)
-
-    def __init__(
-        self,
-        volume: Volume,
-        window: Window | None,
-        axis: int | None,
-        classes: Mapping[int, str] | Sequence[str] | None,
-    ) -> None:
-        self._volume = volume
-        self._window = window or auto_window(volume)
-        self._axis = volume.default_axis if axis is None else axis
-        slice_count(volume.shape, self._axis)  # refuses an axis that does not exist
-        self._classes = ClassTable(classes)
-        self._book = LabelBook(volume.shape)
-        self._prompts: dict[SliceKey, Prompts] = {}
-        self._generation = 0
-        self._asked: dict[SliceKey, int] = {}  # the generation whose answer each slice waits for
-        self._outdated = 0  # previews up to this generation are told no more
-
-    @abstractmethod
-    def _ask(self, request: PredictRequest) -> None:
-        """Have a click answered; `_on_answered` takes the answer."""
-
-    @abstractmethod
-    def _on_changed(self, keys: tuple[SliceKey, ...]) -> None:
-        """Slices of the annotation, or what the user made of them, have just changed."""
-
-    # What there is.
-
-    @property
-    def volume(self) -> Volume:
-        """The volume; read-only."""
-        return self._volume
-
-    @property
-    def window(self) -> Window:
-        """The grey values that the user and the model see."""
-        return self._window
-
-    @property
-    def axis(self) -> int:
-        """The numpy axis along which slices are annotated and predicted."""
-        return self._axis
-
-    @property
-    def annotation(self) -> Labels:
-        """(z, y, x) uint16 ids, 0 background: the array itself, shared with the window; zero on untouched slices."""
-        return self._book.annotation
-
-    @property
-    def prediction(self) -> Labels:
-        """(z, y, x) uint16 ids that the automatic model says; zero on slices that the user touched."""
-        return self._book.prediction
-
-    @property
-    def classes(self) -> tuple[LabelClass, ...]:
-        """The classes, by id."""
-        return self._classes.all
-
-    @property
-    def active_class(self) -> int:
-        """Id of the class that prompts ask for; 0 when there is no class."""
-        return self._classes.active
-
-    @property
-    def prompts(self) -> Mapping[SliceKey, Prompts]:
-        """The prompts shown, of every slice that has some."""
-        return MappingProxyType(self._prompts)
-
-    @property
-    def accepted(self) -> frozenset[SliceKey]:
-        """The slices that were accepted and not changed since."""
-        return frozenset(key for key, mark in self._book.marks.items() if mark.accepted)
-
-    @property
-    def edited(self) -> frozenset[SliceKey]:
-        """The slices that the user touched and has not accepted."""
-        return frozenset(key for key, mark in self._book.marks.items() if not mark.accepted)
-
-    @property
-    def can_undo(self) -> str | None:
-        """What undo would take back."""
-        return self._book.history.undo_label
-
-    @property
-    def can_redo(self) -> str | None:
-        """What redo would do again."""
-        return self._book.history.redo_label
-
-    def slice_state(self, key: SliceKey) -> str:
-        """ "accepted", "edited" or "empty"."""
-        mark = self._book.marks.get(key)
-        return "empty" if mark is None else "accepted" if mark.accepted else "edited"
-
-    def made_by(self, key: SliceKey) -> int | None:
-        """Number of the adapter whose mask a slice shows, 0 for the plain model; None for one drawn by hand."""
-        return self._book.made_by(key)
-
-    def displayed(self) -> Labels:
-        """A copy (z, y, x) of what is displayed: the user's slices, and the prediction everywhere else."""
-        return self._book.displayed_volume()
-
-    def set_writer(self, writer: Writer) -> None:
-        """Route writes to the annotation through `writer`, such as a napari layer's `data_setitem`."""
-        self._book.writer = writer
-
-    # Classes.
-
-    def add_class(self, name: str) -> LabelClass:
-        """A new class with a fresh id; it becomes the active one."""
-        added = self._classes.add(name)
-        self.classes_changed.emit()
-        return added
-
-    def rename_class(self, class_id: int, name: str) -> None:
-        """Give a class another name; its id stays."""
-        self._classes.rename(class_id, name)
-        self.classes_changed.emit()
-
-    def set_locked(self, class_id: int, locked: bool) -> None:
-        """Keep the class's voxels from being changed by drafts, or no longer."""
-        self._classes.set_locked(class_id, locked)
-        self.classes_changed.emit()
-
-    def remove_class(self, class_id: int) -> None:
-        """Remove a class that no voxel of the annotation has; SamAdaptError otherwise."""
-        removed = self._classes.get(class_id)
-        if count := int(np.count_nonzero(self._book.annotation == class_id)):
-            raise SamAdaptError(
-                f"{removed.name} still has {count:,} voxels: erase them before you remove the class."
-            )
-        self._classes.remove(class_id)
-        self._book.predictions.forget_class(class_id)
-        self.classes_changed.emit()
-
-    def select_class(self, class_id: int) -> None:
-        """Make a class the one that prompts ask for."""
-        self._classes.select(class_id)
-        self.classes_changed.emit()
 
     # Prompts and drafts.
 
@@ -187,6 +33,7 @@ class Labelling(ABC):
         if active.locked:
             raise SamAdaptError(f"{active.name} is locked: unlock it, or choose another class.")
         self._prompts[key] = prompts
+        self._record(NOTED)
         self.prompts_changed.emit(key)
         self._generation += 1
         self._asked[key] = self._outdated = self._generation
@@ -256,41 +103,30 @@ class Labelling(ABC):
 
     def undo(self) -> str | None:
         """Take the last change back; returns what it was."""
-        return self._step(self._book.undo())
+        change = self._book.undo()
+        return self._step(change, UNDONE, change.before, change.classes_before) if change else None
 
     def redo(self) -> str | None:
         """Do again what was taken back; returns what it was."""
-        return self._step(self._book.redo())
+        change = self._book.redo()
+        return self._step(change, REDONE, change.after, change.classes_after) if change else None
 
-    def _step(self, change: Change | None) -> str | None:
+    def _step(self, change: Change, kind: str, labels: Labels, classes: ClassChange) -> str:
         """After undo or redo: the prompts of each slice are those of its draft, if it has one now."""
-        if change is None:
-            return None
-        self._ensure_classes(change.before, change.after)
+        self._classes.change(classes)
+        self._ensure_classes(labels)
         for key in change.marks_after:
             self._forget_prompts(key)
             mark = self._book.marks.get(key)
             if mark is not None and mark.draft is not None:
                 self._prompts[key] = mark.draft.prompts
                 self.prompts_changed.emit(key)
-        self._changed(change)
+        self._on_classes_replaced(classes)
+        self._changed(change, kind)
         return change.label
 
-    def _changed(self, change: Change | None) -> None:
-        if change is None:
-            return
-        keys = tuple(change.marks_after)
-        self._on_changed(keys)
-        self.labels_changed.emit(keys)
-
-    def _forget_prompts(self, key: SliceKey) -> None:
-        """Drop the prompts of a slice, and the answer it waits for."""
-        self._asked.pop(key, None)
-        if self._prompts.pop(key, None) is not None:
-            self.prompts_changed.emit(key)
-
-    def _ensure_classes(self, *ids: Labels) -> None:
-        if self._classes.ensure(np.unique(np.concatenate(ids)).tolist()):
+    def _ensure_classes(self, labels: Labels) -> None:
+        if self._classes.ensure(np.unique(labels).tolist()):
             self.classes_changed.emit()
 
     def _on_answered(self, response: PredictResponse) -> None:

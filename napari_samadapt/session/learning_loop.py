@@ -106,6 +106,17 @@ class LearningLoop:
             self._fit_at_once()
         self._start_if_due()
 
+    def take_up(self, keys: frozenset[SliceKey], highest_version: int) -> None:
+        """These slices were accepted earlier: they are seen in the predictions, and no episode starts for them alone.
+
+        Adapters up to this number made masks there.
+        """
+        self._highest_version = max(self._highest_version, highest_version)
+        added = self._accepted.set(keys)
+        self._accepted.new.clear()
+        if added:
+            self._fit_at_once()
+
     def renew_samples(self, keys: frozenset[SliceKey]) -> None:
         """The axis or the grey values changed: samples of the slices still accepted are made again when needed."""
         self._accepted.renew(keys)

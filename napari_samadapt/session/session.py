@@ -28,6 +28,7 @@ from .accepted import SampleSource
 from .adapter_files import AdapterFiles
 from .assistance import Assistance
 from .gate import Gate
+from .history import ClassChange
 from .insight import Insight
 from .labelling import Labels
 from .learning_loop import LearningLoop
@@ -45,6 +46,7 @@ from .predictor import Predictor
 from .refresh import Refresh
 from .suggestion import Evidence
 from .trainer import Trainer
+from .work import NOTED
 
 
 def default_adapter(sam: PromptableSam) -> AdapterConfig:
@@ -64,7 +66,6 @@ class Session(Assistance):
     learning_changed = Signal(str)
     adapter_changed = Signal(int)
     forecasted = Signal()
-    window_changed = Signal(Window)
     refresh_progress = Signal(int, int)
     """Slices predicted since the last adapter, and all there are to predict."""
 
@@ -220,8 +221,8 @@ class Session(Assistance):
         if window == self._window:
             return
         self._window = window
-        self._learning.renew_samples(self._accepted_along_axis())
-        self._predict_again()
+        self._record(NOTED)
+        self._see_anew()
         self.window_changed.emit(window)
 
     def set_axis(self, axis: int) -> None:
@@ -232,8 +233,9 @@ class Session(Assistance):
         for key in tuple(self._prompts):
             self.keep_draft(key)
         self._axis = axis
-        self._learning.renew_samples(self._accepted_along_axis())
-        self._predict_again()
+        self._record(NOTED)
+        self._see_anew()
+        self.axis_changed.emit(axis)
 
     def look_at(self, key: SliceKey) -> None:
         """Tell which slice is on screen: it is encoded and predicted first, then its neighbours, then the rest."""
@@ -250,6 +252,11 @@ class Session(Assistance):
         self._predictor.close()
         self._trainer.close()
 
+    def _see_anew(self) -> None:
+        """What slices look like, or what they hold, is not what samples and predictions were made from."""
+        self._learning.renew_samples(self._accepted_along_axis())
+        self._predict_again()
+
     def _predict_again(self) -> None:
         self._refresh.begin(self._window, self._axis, active=self._learning.version > 0)
 
@@ -265,6 +272,16 @@ class Session(Assistance):
         self._refresh.again(keys)
         self._learning.set_accepted(self._accepted_along_axis())
         self._note_accepted(keys)
+
+    def _on_classes_replaced(self, classes: ClassChange) -> None:
+        super()._on_classes_replaced(classes)
+        if classes:
+            self._see_anew()
+
+    def _on_taken_up(self, keys: tuple[SliceKey, ...]) -> None:
+        made_by = [self.made_by(key) or 0 for key in keys]
+        self._learning.take_up(self._accepted_along_axis(), max(made_by, default=0))
+        self._predict_again()
 
     def _note_accepted(self, keys: Sequence[SliceKey]) -> None:
         accepted = self.accepted
@@ -316,7 +333,7 @@ class Session(Assistance):
                 f"The adapter calls class {class_id} {name!r}, here it is {self._classes.names[class_id]!r}: "
                 "rename the class, or reset the model if these are different structures."
             )
-        self.classes_changed.emit()
+        self._note_classes()
 
     def _accepted_along_axis(self) -> frozenset[SliceKey]:
         return frozenset(key for key in self.accepted if key.axis == self._axis)

@@ -493,17 +493,6 @@ def test_another_axis_is_predicted_anew_and_keeps_the_users_slices(learned, queu
         learned.start_learning()
 
 
-def test_a_class_with_voxels_is_not_removed(make_session):
-    session = make_session()
-    paint(session, 2)
-    with pytest.raises(SamAdaptError, match="liver still has 90 voxels"):
-        session.remove_class(1)
-    session.undo()
-    session.remove_class(1)
-    session.redo()
-    assert [shown.name for shown in session.classes] == ["liver", "spleen", "kidney"], "redo needs it back"
-
-
 def test_a_removed_class_is_no_longer_predicted(learned, queue):
     learned.undo()
     learned.undo()
