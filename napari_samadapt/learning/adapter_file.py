@@ -6,8 +6,8 @@ The file holds no pixels, no paths and no names but those of the classes.
 import json
 import os
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,12 +88,24 @@ def read_adapter(path: Path) -> tuple[dict[str, Tensor], AdapterCard]:
 
     Raises SamAdaptError when the file is missing, damaged or not an adapter.
     """
+    with _opened(path) as (file, card):
+        return {name: file.get_tensor(name) for name in file.keys()}, card  # noqa: SIM118  # not a dict
+
+
+def read_card(path: Path) -> AdapterCard:
+    """The card of an adapter file, without its tensors. Raises SamAdaptError as `read_adapter` does."""
+    with _opened(path) as (_, card):
+        return card
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, AdapterCard]]:
+    """The open file and its card; what goes wrong in it becomes a SamAdaptError."""
     if not path.is_file():
         raise SamAdaptError(f"There is no adapter at {path}: check the path.")
     try:
         with safe_open(path, framework="pt") as file:
-            card = AdapterCard.from_json((file.metadata() or {})["card"])
-            return {name: file.get_tensor(name) for name in file.keys()}, card  # noqa: SIM118  # not a dict
+            yield file, AdapterCard.from_json((file.metadata() or {})["card"])
     except (SafetensorError, OSError) as error:
         raise SamAdaptError(
             f"{path.name} is damaged or not a safetensors file: choose an adapter file."

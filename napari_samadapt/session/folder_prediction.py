@@ -1,0 +1,155 @@
+"""An adapter on a folder of volumes: one mask file for each, the rest goes on where one cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.reading import read_volume, suffix_of
+from napari_samadapt.imaging.writing import write_labels
+from napari_samadapt.learning.adapter_file import AdapterCard, load_adapter, read_card
+from napari_samadapt.learning.promptable_sam import PromptableSam
+from napari_samadapt.learning.semantic import SemanticSam
+
+from .batch import chosen_names, predict_volume, window_for
+from .predictor import in_plain_words
+
+_FILES = {
+    ".nii",
+    ".nii.gz",
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+    ".dcm",
+}
+_MASKS = "_masks"
+_OUT = ".nii.gz"
+
+
+class Stopped(Exception):
+    """Raised inside the work when the user stopped it."""
+
+
+@dataclass(frozen=True)
+class FolderProgress:
+    """Where the work is: `name` is volume number `volume` of `volumes`, from 1 on; `slice` of `slices` are done."""
+
+    name: str
+    volume: int
+    volumes: int
+    slice: int
+    slices: int
+
+    @property
+    def fraction(self) -> float:
+        """The part of all volumes that is done, in [0, 1]."""
+        inside = self.slice / self.slices if self.slices else 0.0
+        return (self.volume - 1 + inside) / self.volumes if self.volumes else 1.0
+
+
+@dataclass(frozen=True)
+class FolderOutcome:
+    """The mask files written, those left alone because they were there, and sentences on volumes that failed."""
+
+    written: tuple[Path, ...]
+    there: tuple[Path, ...]
+    failures: tuple[str, ...]
+    stopped: bool
+
+
+def volumes_in(folder: Path) -> tuple[Path, ...]:
+    """The volumes of a folder, by name: image files that are no masks of ours, and folders with DICOM files.
+
+    DICOM files that lie in the folder itself are one volume, the folder. SamAdaptError where there is none.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise SamAdaptError(f"{folder} cannot be read ({error.strerror}).") from error
+    found = [entry for entry in entries if entry.is_file() and _is_image(entry)]
+    found += [entry for entry in entries if entry.is_dir() and any(map(_is_dicom, entry.iterdir()))]
+    if any(map(_is_dicom, entries)):
+        found.append(folder)
+    if not found:
+        raise SamAdaptError(
+            f"There is no volume in {folder.name}: choose a folder with NIfTI, NRRD or DICOM."
+        )
+    return tuple(found)
+
+
+def _is_image(path: Path) -> bool:
+    stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
+    return (
+        suffix_of(path) in _FILES - {".dcm"} and not stem.endswith(_MASKS) and not path.name.startswith(".")
+    )
+
+
+def _is_dicom(path: Path) -> bool:
+    return path.suffix.lower() == ".dcm"
+
+
+def mask_path(volume: Path, out: Path) -> Path:
+    """Where the masks of a volume go."""
+    stem = volume.name[: -len(suffix_of(volume))] if volume.is_file() else volume.name
+    return out / f"{stem}{_MASKS}{_OUT}"
+
+
+def predict_folder(
+    load_base: Callable[[], PromptableSam],
+    adapter: Path,
+    folder: Path,
+    out: Path,
+    progressed: Callable[[FolderProgress], None] = lambda _progress: None,
+    may_go_on: Callable[[], bool] = lambda: True,
+) -> FolderOutcome:
+    """Predict every volume of `folder` and write its masks into `out`. Runs on a worker thread.
+
+    Files that are there already are left alone. The volume at hand is not written when `may_go_on` says no, which is
+    asked after every slice. Raises SamAdaptError when the adapter does not fit or `out` cannot be made.
+    """
+    card = read_card(adapter)
+    volumes = volumes_in(folder)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SamAdaptError(f"{out} cannot be made ({error.strerror}): choose another folder.") from error
+    model, _ = load_adapter(adapter, load_base())
+    written: list[Path] = []
+    there: list[Path] = []
+    failures: list[str] = []
+    for number, path in enumerate(volumes, 1):
+        target = mask_path(path, out)
+        if target.exists():
+            there.append(target)
+            continue
+
+        def after_slice(done: int, count: int, name: str = path.name, number: int = number) -> None:
+            progressed(FolderProgress(name, number, len(volumes), done, count))
+            if not may_go_on():
+                raise Stopped
+
+        try:
+            after_slice(0, 0)
+            written.append(_predict(model, card, path, target, after_slice))
+        except Stopped:
+            return FolderOutcome(tuple(written), tuple(there), tuple(failures), stopped=True)
+        except Exception as error:  # noqa: BLE001  # one bad file must not end a night's work
+            failures.append(in_plain_words(path.name, error))
+    return FolderOutcome(tuple(written), tuple(there), tuple(failures), stopped=False)
+
+
+def _predict(
+    model: SemanticSam, card: AdapterCard, path: Path, target: Path, after_slice: Callable[[int, int], None]
+) -> Path:
+    volume = read_volume(path)
+    axis = volume.anatomical_axis(card.axis)
+    labels = predict_volume(model, volume, axis, window_for(volume, card), after_slice)
+    return write_labels(target, labels, volume, chosen_names(card))
