@@ -30,6 +30,7 @@ from napari_samadapt.imaging.reading import read_labels
 from napari_samadapt.imaging.volume import SliceKey, take_slice
 from napari_samadapt.ui.contributions import sample_path
 from napari_samadapt.ui.dock import Dock
+from napari_samadapt.ui.exporting import MaskTarget
 from napari_samadapt.ui.launch import WIDGET, fit_to_screen
 from napari_samadapt.ui.layers import position_of
 
@@ -213,7 +214,7 @@ def tell_the_story(stage: Stage, image: Path, labels_path: Path, seconds: float)
     stage.shoot("09-error")
     stage.wait(4)
     with tempfile.TemporaryDirectory() as folder:
-        dock.files.export(session, Path(folder) / "masks.nii.gz")
+        dock.files.export(session, MaskTarget(Path(folder) / "masks.nii.gz"))
         stage.wait(2.0)
         stage.shoot("10-exported")
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import struct
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import SamAdaptError
+from .quietly import quietly
 
 _TAGS = [
     "SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "Rows", "Columns", "NumberOfFrames",
@@ -81,8 +81,7 @@ def read_dicom_file(path: Path) -> DicomFile:
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd but harmless values; what matters is checked below
+        with quietly():
             header = pydicom.dcmread(path, force=True, defer_size=_LARGE, specific_tags=list(_TAGS))
             return _described(header, path)
     except SamAdaptError:

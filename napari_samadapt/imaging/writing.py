@@ -1,4 +1,4 @@
-"""Label maps become files that lie exactly on their source, or the old file stays as it was.
+"""Label maps become files that lie exactly on their source, or the old files stay as they were.
 
 A mask is written to a temporary file, brought to the disk, read back and compared; only then does it take its
 name. The header is made new: nothing of the source but its geometry gets into it.
@@ -6,32 +6,55 @@ name. The header is made new: nothing of the source but its geometry gets into i
 
 from __future__ import annotations
 
-import errno
-import gzip
 import json
-import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .dicom_seg import read_dicom_seg, segment_label, write_dicom_seg
+from .dicom_source import check_dicom_source
 from .errors import SamAdaptError
+from .mask_files import nifti_geometry, plain_name, segment_names, write_nifti, write_with_itk
 from .reading import label_dtype, read_labels, suffix_of
+from .saving import (
+    WRITABLE,
+    NotSavedError,
+    check_target,
+    new_file,
+    part_beside,
+    plain_reason,
+    removed_at_end,
+    sync_folder,
+)
 from .volume import NiftiGeometry, Volume, corner_distance
 
-WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
+__all__ = [
+    "WRITABLE",
+    "NotSavedError",
+    "check_label_file",
+    "each_label_path",
+    "label_names",
+    "write_each_label",
+    "write_labels",
+]
+
 _SAME_PLACE_MM = 1e-3
-_NIFTI1_LARGEST = 32767
-_SIBLINGS = {".nii": (".nii.gz", ".hdr", ".img"), ".nii.gz": (".nii", ".hdr", ".img")}
+_LONGEST_NAME = 60
 
 
-class NotSavedError(SamAdaptError):
-    """The labels could not be written; what was at the target before is unchanged."""
+@dataclass(frozen=True)
+class _Mask:
+    """One file to write: its labels (z, y, x) and the names of their ids."""
+
+    path: Path
+    labels: NDArray[Any]
+    names: Mapping[int, str] | None
 
 
 def write_labels(
@@ -39,30 +62,85 @@ def write_labels(
     labels: NDArray[Any],
     reference: Volume,
     names: Mapping[int, str] | None = None,
+    *,
+    identity: bool = False,
 ) -> Path:
-    """Write labels (z, y, x) of whole numbers on the grid of `reference` as .nii.gz, .nii, .nrrd or .mha.
+    """Write labels (z, y, x) of whole numbers on the grid of `reference` as .nii.gz, .nii, .nrrd, .mha or .dcm.
 
     The type is the smallest unsigned one that holds the largest id. `names` go into `<stem>.json` beside it
-    as {"labels": {"1": "liver"}}. Returns the path. Raises SamAdaptError, with every file as it was, for another
-    grid or type, a target that is the source image, and a file that cannot be written or does not read back.
+    as {"labels": {"1": "liver"}}; .nrrd and .dcm (a DICOM-SEG, for volumes from DICOM) hold them too. `identity`
+    copies patient and study into a DICOM-SEG. Returns the path. Raises SamAdaptError, with every file as it was,
+    for another grid or type, a target that is the source image or holds something else than masks on this grid,
+    and a file that cannot be written or does not read back.
     """
     path = Path(path).expanduser()
-    labels = _checked(labels, reference)
-    with _plain_reason(path):  # a name that is too long already fails when it is looked at
-        _check_target(path, reference)
-    names_path = names_beside(path)
-    if names is not None:
-        _check_names_target(names_path)
-    part, names_part = _part_beside(path), _part_beside(names_path)
-    with _plain_reason(path), _removed_at_end(part), _removed_at_end(names_part):
-        _write(part, labels, reference)
-        _compare(part, labels, reference)
-        if names is not None:
-            _write_names(names_part, names)
-            names_part.replace(names_path)
-        part.replace(path)
-        _sync_folder(path.parent)
+    _save([_Mask(path, _checked(labels, reference), names)], reference, path, names, identity=identity)
     return path
+
+
+def write_each_label(
+    path: str | PathLike[str],
+    labels: NDArray[Any],
+    reference: Volume,
+    names: Mapping[int, str] | None = None,
+    *,
+    identity: bool = False,
+) -> tuple[Path, ...]:
+    """Write each id that has voxels into a file of its own, `<stem>_<id>_<name><suffix>`, with the value 1.
+
+    All of them are written and read back before the first takes its name. A DICOM-SEG keeps the id. Otherwise as
+    `write_labels`; raises SamAdaptError too where no id has voxels.
+    """
+    path, names = Path(path).expanduser(), names or {}
+    labels = _checked(labels, reference)
+    masks = []
+    for label in (int(label) for label in np.unique(labels) if label):
+        value = label if suffix_of(path) == ".dcm" else 1
+        mask = np.where(labels == label, label_dtype(value)(value), label_dtype(value)(0))
+        masks.append(_Mask(each_label_path(path, label, names), mask, {value: names.get(label, "")}))
+    if not masks:
+        raise SamAdaptError("There are no masks yet: segment something first.")
+    _save(masks, reference, path, names, identity=identity)
+    return tuple(mask.path for mask in masks)
+
+
+def each_label_path(path: Path, label: int, names: Mapping[int, str]) -> Path:
+    """The file of one id beside `path`: "masks.nii.gz" gives "masks_52_aorta.nii.gz"."""
+    suffix = suffix_of(path)
+    words = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in names.get(label, ""))
+    name = f"{label}_{words[:_LONGEST_NAME]}".rstrip("_")
+    return path.with_name(f"{path.name[: len(path.name) - len(suffix)]}_{name}{suffix}")
+
+
+def check_label_file(path: Path, reference: Volume) -> None:
+    """Raise SamAdaptError unless `write_labels` may write to `path`; for use before hours of work."""
+    path = path.expanduser()
+    check_target(path, reference)
+    if suffix_of(path) == ".dcm":
+        check_dicom_source(reference)
+
+
+def names_beside(path: Path) -> Path:
+    """Where the names of a label file's ids are: `<stem>.json`."""
+    return path.with_name(path.name[: len(path.name) - len(suffix_of(path))] + ".json")
+
+
+def label_names(path: Path) -> dict[int, str]:
+    """The names of the ids of a label file, from the JSON beside it or its own header; empty without either."""
+    known = _known_names(names_beside(path))
+    if known is None and suffix_of(path) == ".nrrd" and path.is_file():
+        return segment_names(path)
+    return {int(key): str(name) for key, name in (known or {}).items() if str(key).isdecimal()}
+
+
+def _known_names(path: Path) -> dict[Any, Any] | None:
+    """What a file of label names holds; None where it is no such file."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    names = known.get("labels") if isinstance(known, dict) and known.keys() == {"labels"} else None
+    return names if isinstance(names, dict) else None
 
 
 def _checked(labels: NDArray[Any], reference: Volume) -> NDArray[Any]:
@@ -77,151 +155,93 @@ def _checked(labels: NDArray[Any], reference: Volume) -> NDArray[Any]:
     return np.ascontiguousarray(labels, dtype=label_dtype(int(labels.max())))
 
 
-def _check_target(path: Path, reference: Volume) -> None:
-    """Refuse a name that says no format, hides a neighbour or would destroy the source."""
-    suffix = suffix_of(path)
-    if suffix not in WRITABLE:
-        raise SamAdaptError(f"{path.name} must end in one of {', '.join(WRITABLE)}.")
-    if not path.parent.is_dir():
-        raise SamAdaptError(f"The folder {path.parent} does not exist: make it or choose another.")
-    if path.is_dir():
-        raise SamAdaptError(f"{path.name} is a folder: choose another name.")
-    source = reference.source.path
-    if source is not None and path.exists() and source.exists() and path.samefile(source):
-        raise SamAdaptError(f"{path.name} is the image itself: choose another name for the labels.")
-    for other in _SIBLINGS.get(suffix, ()):
-        sibling = path.with_name(path.name[: -len(suffix)] + other)
-        if sibling.exists():
-            raise SamAdaptError(
-                f"{sibling.name} lies beside {path.name}, and some programs would open it instead: "
-                "choose another name."
-            )
-
-
-def names_beside(path: Path) -> Path:
-    """Where the names of a label file's ids are: `<stem>.json`."""
-    return path.with_name(path.name[: len(path.name) - len(suffix_of(path))] + ".json")
-
-
-def label_names(path: Path) -> dict[int, str]:
-    """The names of the ids of a label file, from the JSON beside it; empty where there is none."""
-    known = _known_names(names_beside(path))
-    return {int(key): str(name) for key, name in (known or {}).items() if str(key).isdecimal()}
-
-
-def _known_names(path: Path) -> dict[Any, Any] | None:
-    """What a file of label names holds; None where it is no such file."""
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    names = known.get("labels") if isinstance(known, dict) and known.keys() == {"labels"} else None
-    return names if isinstance(names, dict) else None
+def _save(
+    masks: list[_Mask],
+    reference: Volume,
+    path: Path,
+    names: Mapping[int, str] | None,
+    *,
+    identity: bool,
+) -> None:
+    """Write all masks, and the names beside `path`; all under their own names or none."""
+    for mask in masks:
+        check_label_file(mask.path, reference)
+    names_path = names_beside(path)
+    if names is not None:
+        _check_names_target(names_path)
+    with plain_reason(path), ExitStack() as parts:
+        moves = []
+        for mask in masks:
+            part = part_beside(mask.path)
+            parts.enter_context(removed_at_end(part))
+            _write(part, mask, reference, identity=identity)
+            _compare(part, mask, reference)
+            moves.append((part, mask.path))
+        if names is not None:
+            part = part_beside(names_path)
+            parts.enter_context(removed_at_end(part))
+            _write_names(part, names)
+            moves.insert(0, (part, names_path))
+        for part, target in moves:
+            part.replace(target)
+        sync_folder(path.parent)
 
 
 def _check_names_target(path: Path) -> None:
     """A JSON file that holds anything but label names belongs to someone else."""
-    if path.exists() and _known_names(path) is None:
-        raise SamAdaptError(
-            f"{path.name} exists and holds no label names: choose another name for the labels."
-        )
+    with plain_reason(path):
+        if path.exists() and _known_names(path) is None:
+            raise SamAdaptError(
+                f"{path.name} exists and holds no label names: choose another name for the labels."
+            )
 
 
-def _write(path: Path, labels: NDArray[Any], reference: Volume) -> None:
-    if suffix_of(path) in (".nii", ".nii.gz"):
-        _write_nifti(path, labels, reference)
+def _write(part: Path, mask: _Mask, reference: Volume, *, identity: bool) -> None:
+    suffix = suffix_of(part)
+    if suffix == ".dcm":
+        write_dicom_seg(part, mask.labels, reference, mask.names, identity=identity)
+    elif suffix in (".nii", ".nii.gz"):
+        write_nifti(part, mask.labels, reference)
     else:
-        _write_with_sitk(path, labels, reference)
-        with path.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        write_with_itk(part, mask.labels, reference, mask.names)
 
 
-def _write_nifti(path: Path, labels: NDArray[Any], reference: Volume) -> None:
-    header = _nifti_header(labels, reference)
-    with path.open("xb") as raw:
-        if suffix_of(path) == ".nii.gz":  # no name and no time in the gzip header
-            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as packed:
-                _write_nifti_bytes(packed, header, labels)
-        else:
-            _write_nifti_bytes(raw, header, labels)
-        raw.flush()
-        os.fsync(raw.fileno())
-
-
-def _write_nifti_bytes(stream: BinaryIO | gzip.GzipFile, header: Any, labels: NDArray[Any]) -> None:
-    stream.write(header.binaryblock)
-    stream.write(bytes(4))  # no extensions
-    stream.write(labels.data)
-
-
-def _nifti_header(labels: NDArray[Any], reference: Volume) -> Any:
-    """A new header with the labels' type and the source's geometry; everything else stays at its default."""
-    from nibabel.nifti1 import Nifti1Header
-    from nibabel.nifti2 import Nifti2Header
-
-    geometry = reference.source.header or nifti_geometry(reference)
-    second = geometry.version == 2 or max(labels.shape) > _NIFTI1_LARGEST
-    header: Any = (Nifti2Header if second else Nifti1Header)()  # type: ignore[no-untyped-call]
-    header.set_data_shape(labels.shape[::-1])
-    header.set_data_dtype(labels.dtype)
-    header["magic"] = header.single_magic
-    header["vox_offset"] = header.single_vox_offset
-    header["scl_slope"], header["scl_inter"] = 1, 0
-    for name, numbers in geometry.fields:
-        header[name] = numbers if len(numbers) > 1 else numbers[0]
-    return header
-
-
-def nifti_geometry(reference: Volume) -> NiftiGeometry:
-    """Geometry fields for a volume that was no NIfTI file: sform and qform alike, in mm."""
-    from nibabel.nifti1 import Nifti1Header
-
-    from .nifti import geometry_of
-
-    code = 1 if reference.source.format == "dicom" else 2
-    header: Any = Nifti1Header()  # type: ignore[no-untyped-call]
-    header.set_data_shape(tuple(min(size, _NIFTI1_LARGEST) for size in reference.shape[::-1]))
-    header.set_zooms(reference.spacing[::-1])
-    header.set_sform(reference.affine, code)
-    header.set_qform(reference.affine, code)
-    header.set_xyzt_units("mm")
-    return geometry_of(header)
-
-
-def _write_with_sitk(path: Path, labels: NDArray[Any], reference: Volume) -> None:
-    """Write .nrrd or .mha; a full disk shows only when the file is read back."""
-    import SimpleITK as sitk
-
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ reference.affine
-    spacing = np.array(reference.spacing[::-1])
-    image: Any = sitk.GetImageFromArray(labels)
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+def _compare(part: Path, mask: _Mask, reference: Volume) -> None:
+    """Read the written file and compare every voxel, the position and the names; a library's word is not enough."""
     try:
-        sitk.WriteImage(image, str(path), useCompression=True)
-    except RuntimeError as error:
-        raise NotSavedError(
-            f"The labels could not be written as {suffix_of(path)}: choose another place."
-        ) from error
-
-
-def _compare(part: Path, labels: NDArray[Any], reference: Volume) -> None:
-    """Read the written file and compare every voxel and the position; a library's word is not enough."""
-    try:
-        written, volume = read_labels(part, transform="sform")
+        same = (_same_seg if suffix_of(part) == ".dcm" else _same_grid)(part, mask, reference)
     except SamAdaptError as error:
-        raise NotSavedError("Not saved: what was written cannot be read back. Is the disk full?") from error
-    same = np.array_equal(written, labels)
-    if volume.source.header is not None:
-        expected = reference.source.header or nifti_geometry(reference)
-        same = same and _equal_geometry(volume.source.header, expected)
-    if reference.source.header is None or volume.source.header is None:
-        same = same and corner_distance(reference.shape, volume.affine, reference.affine) < _SAME_PLACE_MM
+        raise NotSavedError(
+            "Not saved: what was written cannot be read back. Is the disk full? Choose another place."
+        ) from error
     if not same:
         raise NotSavedError(
             "Not saved: what was written differs from the labels. Choose another place or format."
         )
+
+
+def _same_seg(part: Path, mask: _Mask, reference: Volume) -> bool:
+    written, names = read_dicom_seg(part, reference)
+    wanted = {label: segment_label(label, mask.names or {}) for label in names}
+    return np.array_equal(written, mask.labels) and names == wanted
+
+
+def _same_grid(part: Path, mask: _Mask, reference: Volume) -> bool:
+    written, volume = read_labels(part, transform="sform")
+    if not np.array_equal(written, mask.labels):
+        return False
+    expected = reference.source.header
+    if suffix_of(part) == ".nrrd":
+        wanted = {label: plain_name(name) for label, name in (mask.names or {}).items()}
+        if segment_names(part) != wanted:
+            return False
+    if volume.source.header is not None and not _equal_geometry(
+        volume.source.header, expected or nifti_geometry(reference)
+    ):
+        return False
+    if expected is not None and volume.source.header is not None:
+        return True
+    return corner_distance(reference.shape, volume.affine, reference.affine) < _SAME_PLACE_MM
 
 
 def _equal_geometry(first: NiftiGeometry, second: NiftiGeometry) -> bool:
@@ -233,43 +253,5 @@ def _write_names(path: Path, names: Mapping[int, str]) -> None:
     text = json.dumps(
         {"labels": {str(key): names[key] for key in sorted(names)}}, ensure_ascii=False, indent=2
     )
-    with path.open("xb") as stream:
+    with new_file(path) as stream:
         stream.write(text.encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _part_beside(path: Path) -> Path:
-    return path.with_name(f".{secrets.token_hex(6)}.part{suffix_of(path)}")
-
-
-@contextmanager
-def _removed_at_end(part: Path) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _plain_reason(path: Path) -> Iterator[None]:
-    """Say in plain words why a file could not be written."""
-    try:
-        yield
-    except OSError as error:
-        reason = (
-            "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or error
-        )
-        raise NotSavedError(f"{path.name} was not saved: {reason}. Choose another place.") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the new name to the disk, where the system knows folders as files."""
-    if os.name != "posix":
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

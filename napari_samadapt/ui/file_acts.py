@@ -15,7 +15,8 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.volume import Source, Volume
 
 from . import notify
-from .contributions import VOLUME_KEY, scale_affine, volume_name
+from .contributions import VOLUME_KEY, scale_affine
+from .exporting import MaskTarget, ask_target, export
 from .posting import Background
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 _IMAGES = "*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd *.dcm *.png *.jpg *.jpeg *.tif *.tiff"
 _VOLUMES = f"Volumes and images ({_IMAGES});;All files (*)"
-_MASKS = "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha)"
-_MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 _ADAPTERS = "Adapters (*.safetensors)"
 DOWNLOAD_SIZES = {"vit_b": "375 MB", "vit_l": "1.2 GB", "vit_h": "2.6 GB"}
 _SPEAK_SECONDS = 0.25
@@ -41,6 +40,7 @@ class FileActs:
         self._parent = parent
         self._background = background
         self._reading = 0
+        self._changes = 0
         self.unsaved = False
 
     def read(self, path: Path, done: Callable[[Volume], None], failed: Callable[[], None]) -> None:
@@ -86,25 +86,20 @@ class FileActs:
         )
         return answer == buttons.Yes
 
-    def export(self, session: Session, path: Path) -> None:
-        """Write the masks on a worker thread, from a copy: the user goes on painting."""
-        labels, volume = session.displayed(), session.volume
-        names = {shown.id: shown.name for shown in session.classes}
-        self.unsaved = False
+    def export(self, session: Session, target: MaskTarget) -> None:
+        """Write the masks on a worker thread. They count as saved once that is done, unless they changed since."""
+        changes = self._changes
 
-        def failed(error: BaseException) -> None:
-            self.unsaved = True
-            notify.report(error)
+        def done(text: str) -> None:
+            self.unsaved = self.unsaved and self._changes != changes
+            notify.tell(text)
 
-        self._background.run(
-            lambda: _write(path, labels, volume, names),
-            lambda written: notify.tell(f"Exported {written.name}"),
-            failed,
-        )
+        export(self._background, session, target, done, notify.report)
 
     def note_change(self, _keys: object = None) -> None:
         """The masks changed since they were written last."""
         self.unsaved = True
+        self._changes += 1
 
     def may_leave(self, session: Session | None) -> bool:
         """Ask before masks that were not exported are closed; True to go on."""
@@ -147,11 +142,9 @@ class FileActs:
         """Ask where the masks go, and write them."""
         if session is None:
             return
-        path, chosen = QFileDialog.getSaveFileName(
-            self._parent, "Export masks", str(suggested_mask_path(session.volume)), _MASKS
-        )
-        if path:
-            self.export(session, with_suffix(Path(path), chosen))
+        target = ask_target(self._parent, session)
+        if target is not None:
+            self.export(session, target)
 
     def ask_save_adapter(self, session: Session | None) -> None:
         """Ask where the adapter goes, and save it."""
@@ -178,27 +171,6 @@ class FileActs:
                 session.apply_adapter(Path(path)),
                 lambda _: notify.tell("The adapter predicts this volume now."),
             )
-
-
-def suggested_mask_path(volume: Volume) -> Path:
-    """Where the masks go unless the user says otherwise: beside the source, never with its name.
-
-    A DICOM folder may be named after the patient, so its name is not used.
-    """
-    path = volume.source.path
-    if path is None:
-        return Path("masks.nii.gz")
-    if volume.source.format == "dicom":
-        return path.parent / "masks.nii.gz"
-    return path.parent / f"{volume_name(volume)}_masks.nii.gz"
-
-
-def with_suffix(path: Path, filter_text: str) -> Path:
-    """`path`, with the suffix of the chosen file filter where the user typed none that we write."""
-    if path.name.lower().endswith(_MASK_SUFFIXES):
-        return path
-    suffix = next((suffix for suffix in (".nrrd", ".mha") if suffix in filter_text), ".nii.gz")
-    return path.with_name(path.name + suffix)
 
 
 def volume_of(layer: Image) -> Volume:
@@ -259,10 +231,3 @@ def _load_model(name: str, say: Callable[[str], None]) -> Any:
         download(CHECKPOINTS[name], progress)
     say(f"Loading {Path(name).name}…")
     return load_sam(name, device=best_device())
-
-
-def _write(path: Path, labels: Any, volume: Volume, names: dict[int, str]) -> Path:
-    """Runs on a worker thread."""
-    from napari_samadapt.imaging.writing import write_labels
-
-    return write_labels(path, labels, volume, names)

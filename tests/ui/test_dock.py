@@ -10,7 +10,7 @@ from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey, Volume
 from napari_samadapt.session.session import Session as RealSession
 from napari_samadapt.ui import contributions, file_acts
-from napari_samadapt.ui.file_acts import suggested_mask_path, volume_of, with_suffix
+from napari_samadapt.ui.file_acts import volume_of
 
 
 def texts(dock):
@@ -329,26 +329,6 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(qtbot, dock, told, mon
     qtbot.waitUntil(lambda: bool(told))
     assert told == [("error", "/some/file.pth is no SAM.")]
     assert dock.session is session
-
-
-def test_export_writes_what_is_displayed(qtbot, dock, tmp_path, told):
-    dock.session.annotation[2, 3:6, 3:6] = 1
-    dock.session.prediction[4, 3:6, 3:6] = 1
-    dock.files.export(dock.session, tmp_path / "masks.nii.gz")
-    qtbot.waitUntil(lambda: bool(told))
-    assert told[0][1].startswith("Exported masks.nii.gz")
-    import nibabel
-
-    assert np.count_nonzero(nibabel.load(tmp_path / "masks.nii.gz").dataobj) == 18
-
-
-def test_paths(volume):
-    from pathlib import Path
-
-    assert suggested_mask_path(volume) == Path("masks.nii.gz")
-    assert with_suffix(Path("a/b"), "NIfTI (*.nii.gz *.nii)") == Path("a/b.nii.gz")
-    assert with_suffix(Path("a/b.v2"), "NRRD (*.nrrd)") == Path("a/b.v2.nrrd")
-    assert with_suffix(Path("a/B.NII"), "NRRD (*.nrrd)") == Path("a/B.NII")
 
 
 def test_layers_that_are_no_volume_are_refused():

@@ -1,0 +1,152 @@
+"""How a file gets its name: written beside under another name, brought to the disk, then put in place.
+
+What was at the target stays as it was until then. Targets are looked at first: nothing hides a neighbour,
+nothing replaces an image or the masks of another case.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from .dicom_source import check_same_series
+from .errors import SamAdaptError
+from .reading import read_labels, suffix_of
+from .volume import Volume
+
+WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
+_SIBLINGS = {".nii": (".nii.gz", ".hdr", ".img"), ".nii.gz": (".nii", ".hdr", ".img")}
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your quota on this disk is used up",
+    errno.EFBIG: "the file would be larger than this place allows",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "writing is not allowed here",
+    errno.EPERM: "writing is not allowed here",
+    errno.EBUSY: "another program holds the file",
+    errno.ENOENT: "its folder is gone",
+    errno.ENODEV: "its disk is gone",
+    errno.ESTALE: "the network folder is gone",
+    errno.EIO: "the disk reports an error",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+
+
+class NotSavedError(SamAdaptError):
+    """A file could not be written; what was at the target before is unchanged."""
+
+
+def check_target(path: Path, reference: Volume) -> None:
+    """Refuse a name that says no format, hides a neighbour, or would destroy an image or another case's masks.
+
+    Raises SamAdaptError with what to do; NotSavedError where the place cannot even be looked at.
+    """
+    with plain_reason(path):  # a name that is too long already fails when it is looked at
+        _check_name(path)
+        _check_place(path)
+        if path.exists():
+            _check_replaceable(path, reference)
+
+
+def _check_name(path: Path) -> None:
+    suffix = suffix_of(path)
+    if suffix not in WRITABLE:
+        raise SamAdaptError(f"{path.name} must end in one of {', '.join(WRITABLE)}.")
+    stem = path.name[: -len(suffix)]
+    if not stem:
+        raise SamAdaptError(f"{path.name} is only an ending: write a name before it.")
+    if stem.split(".")[0].strip().lower() in _RESERVED:
+        raise SamAdaptError(f"{path.name} is a reserved name on Windows: choose another name.")
+
+
+def _check_place(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise SamAdaptError(f"The folder {path.parent} does not exist: make it or choose another.")
+    if path.is_dir():
+        raise SamAdaptError(f"{path.name} is a folder: choose another name.")
+    suffix = suffix_of(path)
+    for other in _SIBLINGS.get(suffix, ()):
+        sibling = path.with_name(path.name[: -len(suffix)] + other)
+        if sibling.exists():
+            raise SamAdaptError(
+                f"{sibling.name} lies beside {path.name}, and some programs would open it instead: "
+                "choose another name."
+            )
+
+
+def _check_replaceable(path: Path, reference: Volume) -> None:
+    """Only masks on the grid of `reference` may be replaced."""
+    source = reference.source
+    for own in ([source.path] if source.path else []) + [file for file, _ in source.frames]:
+        if own.exists() and path.samefile(own):
+            raise SamAdaptError(f"{path.name} is the image itself: choose another name for the labels.")
+    if not path.is_file():
+        raise SamAdaptError(f"{path.name} is no ordinary file: choose another name.")
+    if not os.access(path, os.W_OK):
+        raise SamAdaptError(f"{path.name} is read-only: choose another name.")
+    if suffix_of(path) == ".dcm":
+        check_same_series(path, reference)
+        return
+    try:
+        read_labels(path, reference, transform="sform")
+    except SamAdaptError as error:
+        raise SamAdaptError(
+            f"{path.name} exists and holds no masks of this image, but perhaps those of another case or an "
+            "image: choose another name, or delete it first."
+        ) from error
+
+
+def part_beside(path: Path) -> Path:
+    """A name in the same folder that nobody else has and that the file can be written under first."""
+    return path.with_name(f".{secrets.token_hex(6)}.part{suffix_of(path)}")
+
+
+@contextmanager
+def removed_at_end(part: Path) -> Iterator[None]:
+    """Whatever happens, nothing stays under the name of `part`."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file that is on the disk when the block ends."""
+    with path.open("xb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def plain_reason(path: Path) -> Iterator[None]:
+    """Turn an OSError into a NotSavedError that says why `path` could not be written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror or "the system refused it")
+        advice = "Choose a shorter name." if error.errno == errno.ENAMETOOLONG else "Choose another place."
+        raise NotSavedError(f"{_short(path.name)} was not saved: {reason}. {advice}") from error
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:40]}…{name[-12:]}"
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring new names to the disk, where the system knows folders as files."""
+    if os.name != "posix":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
