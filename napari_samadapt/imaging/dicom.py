@@ -19,6 +19,7 @@ from .dicom_headers import DicomFile, Frame, NoImageError, is_dicom, read_dicom_
 from .errors import SamAdaptError
 from .memory import check_budget
 from .native import LPS_TO_RAS, read_isolated, single_volume
+from .questions import Answers
 from .volume import Source, Volume
 
 _PLACE_MM = 0.06  # positions are often rounded to 0.1 mm
@@ -220,8 +221,8 @@ def _read_pixels(files: Sequence[DicomFile], frames: Sequence[Frame]) -> NDArray
     check_budget(len(frames) * frames[0].rows * frames[0].columns * 4 * files[0].samples, files[0].path)
     order = {file.path: number for number, file in enumerate(files)}
     arrays = [
-        single_volume(array, file.path.name)
-        for array, file in zip(read_isolated(list(order)), files, strict=True)
+        single_volume(array, file.path.name, Answers())[0]
+        for (array, _), file in zip(read_isolated(list(order)), files, strict=True)
     ]
     for file, array in zip(files, arrays, strict=True):
         if array.shape[:3] != (len(file.frames), file.frames[0].rows, file.frames[0].columns):

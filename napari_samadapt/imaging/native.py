@@ -1,4 +1,4 @@
-"""What SimpleITK reads: NRRD and MetaImage once their headers are checked, DICOM in a process of its own."""
+"""What SimpleITK reads, NRRD, MetaImage and DICOM pixels, in a process of its own that may die without harm."""
 
 from __future__ import annotations
 
@@ -15,23 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SamAdaptError
+from .questions import Answers, one_of_several, which_volume
 from .volume import Source, Volume
 
 _CHILD = Path(__file__).with_name("native_child.py")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+Decoded = tuple[NDArray[Any], NDArray[np.float64]]
+"""The voxels ((t,) z, y, x, c) of a file, read-only, and its affine (4, 4) of (x, y, z) to LPS mm."""
 
 
-def read_native(path: Path, kind: str) -> Volume:
-    """Read a .nrrd, .nhdr, .mha or .mhd file as one volume; `kind` is "nrrd" or "mha"."""
+def read_native(path: Path, kind: str, answers: Answers) -> Volume:
+    """Read a .nrrd, .nhdr, .mha or .mhd file as one volume; `kind` is "nrrd" or "mha".
+
+    Asks ("time") which of several volumes.
+    """
     from .headers import check_complete
 
     spatial = check_complete(path, kind)
-    data, affine = read_with_sitk(path)
-    return Volume(single_volume(data, path.name), affine, Source(path, kind, spatial=spatial))
+    [(data, lps)] = read_isolated([path])
+    values, notes = single_volume(data, path.name, answers)
+    return Volume(values, LPS_TO_RAS @ lps, Source(path, kind, spatial=spatial, notes=notes))
 
 
-def read_isolated(paths: Sequence[Path]) -> list[NDArray[Any]]:
-    """The voxels ((t,) z, y, x, c) of each file, read by SimpleITK in another process; read-only arrays.
+def read_isolated(paths: Sequence[Path], codings: Sequence[str] = ()) -> list[Decoded]:
+    """Each file, read by SimpleITK in another process; `codings` names how each stores its pixels.
 
     Raises SamAdaptError where a file is damaged, also if it crashes the reader.
     """
@@ -39,62 +46,64 @@ def read_isolated(paths: Sequence[Path]) -> list[NDArray[Any]]:
     command = [sys.executable, "-P", str(_CHILD)]
     flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
     done = subprocess.run(command, input=request, capture_output=True, creationflags=flags, check=False)
-    arrays, start = [], 0
-    while start < len(done.stdout):
-        stream = io.BytesIO(done.stdout[start : start + 1024])
+    arrays = _arrays(done.stdout)
+    if len(arrays) < 2 * len(paths):
+        number = len(arrays) // 2
+        coding = f" of the coding {codings[number]}" if codings and codings[number] else ""
+        if done.returncode == 3:
+            what = f"cannot be decoded: its pixels{coding} are damaged, or this coding is not supported here"
+        else:
+            what = f"stopped the reader: its pixels{coding} are damaged"
+        raise SamAdaptError(
+            f"{paths[number].name} {what}. Save it uncompressed with the program that made it."
+        )
+    return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+
+def _arrays(content: bytes) -> list[NDArray[Any]]:
+    """The .npy arrays that follow each other in `content`, without copying; an incomplete last one is dropped."""
+    arrays: list[NDArray[Any]] = []
+    start = 0
+    while start < len(content):
+        stream = io.BytesIO(content[start : start + 1024])
         np.lib.format.read_magic(stream)
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
         start += stream.tell()
-        arrays.append(np.frombuffer(done.stdout, dtype, math.prod(shape), start).reshape(shape))
+        count = math.prod(shape)
+        if start + count * dtype.itemsize > len(content):
+            break
+        arrays.append(np.frombuffer(content, dtype, count, start).reshape(shape))
         start += arrays[-1].nbytes
-    if len(arrays) < len(paths):
-        ended = "cannot be decoded" if done.returncode == 3 else "stopped the reader"
-        raise SamAdaptError(
-            f"{paths[len(arrays)].name} {ended}: its pixels are damaged or of an unsupported coding."
-        )
     return arrays
 
 
-def read_with_sitk(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Voxels as SimpleITK gives them ((t,) z, y, x (, c)), and the affine of (x, y, z) to RAS mm."""
-    import SimpleITK as sitk
-
-    try:
-        image: Any = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise SamAdaptError(f"{path.name} cannot be read: its header or its voxels are damaged.") from error
-    data = np.asarray(sitk.GetArrayFromImage(image))
-    if image.GetNumberOfComponentsPerPixel() == 1:
-        data = data[..., None]
-    size = image.GetDimension()
-    return data, affine_from_lps(image.GetOrigin(), image.GetSpacing(), image.GetDirection(), size)
-
-
-def affine_from_lps(
-    origin: tuple[float, ...], spacing: tuple[float, ...], direction: tuple[float, ...], dimension: int
-) -> NDArray[np.float64]:
-    """(4, 4) affine to RAS mm from ITK's LPS origin, spacing and row-major direction of 2 to 4 dimensions."""
-    used = min(dimension, 3)
-    affine = np.eye(4)
-    cosines = np.array(direction, np.float64).reshape(dimension, dimension)[:used, :used]
-    affine[:used, :used] = cosines * np.array(spacing[:used])
-    affine[:used, 3] = origin[:used]
-    return np.asarray(LPS_TO_RAS @ affine, np.float64)
-
-
-def single_volume(data: NDArray[Any], name: str) -> NDArray[Any]:
-    """(z, y, x) or (z, y, x, 3) from ((t,) (z,) y, x, c); refuses what is no single volume."""
+def single_volume(data: NDArray[Any], name: str, answers: Answers) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """(z, y, x) or (z, y, x, 3) from ((t,) (z,) y, x, c), and notes; asks ("time") which of several volumes."""
     channels = data.shape[-1]
     if data.ndim == 3:
         data = data[None]
+    notes: tuple[str, ...] = ()
     if data.ndim > 4:
-        if math.prod(data.shape[:-4]) != 1:
-            raise SamAdaptError(f"{name} holds more than one volume {data.shape[:-1]}: save one as a file.")
-        data = data.reshape(data.shape[-4:])
+        volumes = data.reshape(-1, *data.shape[-4:])
+        data, notes = _chosen(volumes, data.shape[-2::-1], name, answers)
     if channels == 1:
-        return data[..., 0]
+        return data[..., 0], notes
     if channels in (3, 4) and data.dtype == np.uint8:
-        return data[..., :3]
-    raise SamAdaptError(
-        f"{name} has {channels} values of type {data.dtype} per voxel: only RGB of 8 bits can be shown."
-    )
+        return data[..., :3], notes
+    if notes:
+        raise SamAdaptError(
+            f"{name} holds several volumes of {channels} values per voxel: save one as a file."
+        )
+    volumes = np.moveaxis(data, -1, 0)
+    return _chosen(volumes, (*data.shape[-2::-1], channels), name, answers)
+
+
+def _chosen(
+    volumes: NDArray[Any], sizes: Sequence[int], name: str, answers: Answers
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """One of the volumes (t, ...), and a note that it is one of several."""
+    count = len(volumes)
+    if count == 1:
+        return volumes[0], ()
+    number = which_volume(count, " x ".join(map(str, sizes)), name, answers)
+    return np.ascontiguousarray(volumes[number]), (one_of_several(number, count),)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .errors import SamAdaptError
 from .memory import check_budget
 from .nifti_position import position
-from .questions import Answers, which_volume
+from .questions import Answers, one_of_several, which_volume
 from .volume import NiftiGeometry, Source, Volume
 
 _GEOMETRY_FIELDS = (
@@ -66,10 +66,7 @@ def read_nifti(path: Path, answers: Answers, *, exact: bool = False) -> Volume:
         stored = _read_voxels(stream, path, header, layout, number)
     data = _to_values(stored, header, path, exact=exact)
     if layout.volumes > 1:
-        notes = (
-            *notes,
-            f"Volume {number} of 0 to {layout.volumes - 1} is open; a mask is written for it alone.",
-        )
+        notes = (*notes, one_of_several(number, layout.volumes))
     return Volume(data, affine, Source(path, "nifti", geometry_of(header), spatial, notes=notes))
 
 

@@ -95,3 +95,8 @@ def which_volume(count: int, sizes: str, name: str, answers: Answers, step: str 
     choices = tuple(Choice(str(index), f"volume {index}") for index in range(count))
     text = f"{name} holds {count} volumes ({sizes}{step}), counted from 0: which one is to be opened?"
     return int(answers.to(Question("time", text, choices)))
+
+
+def one_of_several(number: int, count: int) -> str:
+    """What the user is told of a volume out of several."""
+    return f"Volume {number} of 0 to {count - 1} is open; a mask is written for it alone."

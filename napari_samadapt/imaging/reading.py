@@ -114,7 +114,7 @@ def _read_as(kind: str, path: Path, answers: Answers, *, exact: bool) -> Volume:
         return read_dicom(path)
     from .native import read_native
 
-    return read_native(path, kind)
+    return read_native(path, kind, answers)
 
 
 def _format_of(path: Path) -> str:
