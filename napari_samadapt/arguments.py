@@ -2,15 +2,24 @@
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.reading import suffix_of
 from napari_samadapt.imaging.volume import SliceKey, Volume, parse_slices
-from napari_samadapt.imaging.writing import WRITABLE
+from napari_samadapt.imaging.writing import (
+    WRITABLE,
+    check_label_file,
+    names_beside,
+    write_each_label,
+    write_labels,
+)
 
 Keys = tuple[SliceKey, ...]
 _SIGNS = {"+": 1, "-": 0}
@@ -35,19 +44,39 @@ class MethodChoice:
 
 
 @dataclass(frozen=True)
+class MaskOutput:
+    """Where masks go: `each` label into a file of its own beside `path`; `patient`: copied into a DICOM-SEG."""
+
+    path: Path
+    each: bool = False
+    patient: bool = False
+
+    def check(self, volume: Volume, *inputs: Path) -> None:
+        """Raises SamAdaptError unless masks of `volume` can be written there without harm to `inputs`."""
+        check_label_target(self.path, *inputs)
+        check_label_file(self.path, volume)
+
+    def write(self, labels: NDArray[Any], volume: Volume, names: Mapping[int, str] | None = None) -> None:
+        """Write labels (z, y, x) on the grid of `volume`; raises SamAdaptError as `write_labels` does."""
+        write = write_each_label if self.each else write_labels
+        write(self.path, labels, volume, names, identity=self.patient)
+
+
+@dataclass(frozen=True)
 class AdaptOutputs:
     """The files that `adapt` writes; the adapter and the report only if they are asked for."""
 
-    prediction: Path
+    prediction: MaskOutput
     adapter: Path | None = None
     report: Path | None = None
 
-    def check(self, *inputs: Path) -> None:
+    def check(self, volume: Volume, *inputs: Path) -> None:
         """Raises SamAdaptError unless all can be written, each to its own place, without harm to `inputs`."""
-        check_label_target(self.prediction, *inputs)
+        self.prediction.check(volume, *inputs)
         check_target(self.adapter, ".safetensors", *inputs)
         check_target(self.report, ".json", *inputs)
-        check_distinct(self.prediction, self.adapter, self.report)
+        names = names_beside(self.prediction.path)
+        check_distinct(self.prediction.path, names, self.adapter, self.report)
 
 
 def parse_prompts(points: Sequence[str], box: str | None) -> Prompts:

@@ -17,6 +17,7 @@ from napari_samadapt.options import (
     Curve,
     Decoder,
     Device,
+    EachLabel,
     Excluded,
     Ids,
     Image,
@@ -35,6 +36,7 @@ from napari_samadapt.options import (
     Steps,
     Target,
     WindowName,
+    WithPatient,
     finite,
 )
 
@@ -140,10 +142,11 @@ def segment(
     device: Device = None,
     input_size: InputSize = None,
     window: WindowName = "auto",
+    with_patient: WithPatient = False,
 ) -> None:
     """Segment one object on one slice from points or a box."""
     from napari_samadapt import commands
-    from napari_samadapt.arguments import ModelChoice
+    from napari_samadapt.arguments import MaskOutput, ModelChoice
 
     commands.segment(
         image,
@@ -153,7 +156,7 @@ def segment(
         model=ModelChoice(model, device, input_size),
         label=label,
         window=window,
-        out=out,
+        out=MaskOutput(out, patient=with_patient),
     )
 
 
@@ -182,10 +185,12 @@ def adapt(
     save: SavedAdapter = None,
     report: Report = None,
     window: WindowName = "auto",
+    each_label: EachLabel = False,
+    with_patient: WithPatient = False,
 ) -> None:
     """Adapt SAM to a few labelled slices, and predict all slices along their axis."""
     from napari_samadapt import commands
-    from napari_samadapt.arguments import AdaptOutputs, MethodChoice, ModelChoice
+    from napari_samadapt.arguments import AdaptOutputs, MaskOutput, MethodChoice, ModelChoice
 
     commands.adapt(
         image,
@@ -197,7 +202,7 @@ def adapt(
         steps=steps,
         seed=seed,
         window=window,
-        out=AdaptOutputs(out, save, report),
+        out=AdaptOutputs(MaskOutput(out, each_label, with_patient), save, report),
     )
 
 
@@ -221,11 +226,21 @@ def predict(
             "--window", metavar="W", help="adapter: as it was adapted; or one of the names that adapt takes."
         ),
     ] = "adapter",
+    each_label: EachLabel = False,
+    with_patient: WithPatient = False,
 ) -> None:
     """Segment every slice of IMAGE with a saved adapter."""
     from napari_samadapt import commands
+    from napari_samadapt.arguments import MaskOutput
 
-    commands.predict(image, adapter=adapter, model=model, device=device, window=window, out=out)
+    commands.predict(
+        image,
+        adapter=adapter,
+        model=model,
+        device=device,
+        window=window,
+        out=MaskOutput(out, each_label, with_patient),
+    )
 
 
 @app.command()

@@ -16,9 +16,9 @@ import numpy as np
 
 from napari_samadapt.arguments import (
     AdaptOutputs,
+    MaskOutput,
     MethodChoice,
     ModelChoice,
-    check_label_target,
     check_target,
     one_slice,
     parse_ids,
@@ -30,7 +30,7 @@ from napari_samadapt.imaging.intensity import named_window, render_slice
 from napari_samadapt.imaging.metrics import label_report
 from napari_samadapt.imaging.reading import read_labels, read_volume
 from napari_samadapt.imaging.volume import Volume, parse_slices, put_slice, take_slice
-from napari_samadapt.imaging.writing import label_names, write_labels
+from napari_samadapt.imaging.writing import label_names
 
 if TYPE_CHECKING:
     from napari_samadapt.learning.adapter_file import AdapterCard
@@ -51,7 +51,7 @@ def segment(
     model: ModelChoice,
     label: int,
     window: str,
-    out: Path,
+    out: MaskOutput,
 ) -> None:
     """Write the mask that the prompts ask for on one slice; every other voxel is 0."""
     prompts = parse_prompts(points, box)
@@ -60,7 +60,7 @@ def segment(
     height, width = take_slice(volume.data, key).shape[:2]
     prompts.check_inside((height, width))
     grey = named_window(volume, window)
-    check_label_target(out, image, Path(model.name))
+    out.check(volume, image, Path(model.name))
 
     from napari_samadapt.learning.close_up import cut, decode_closely
     from napari_samadapt.learning.predict import encode_slice
@@ -73,9 +73,9 @@ def segment(
 
     labels = np.zeros(volume.shape, np.uint16)
     put_slice(labels, key, np.where(prediction.mask, label, 0))
-    write_labels(out, labels, volume)
+    out.write(labels, volume)
     pixels = int(prediction.mask.sum())
-    tell(f"{out}: {pixels} pixels of label {label}, predicted IoU {prediction.score:.2f}")
+    tell(f"{out.path}: {pixels} pixels of label {label}, predicted IoU {prediction.score:.2f}")
 
 
 def adapt(
@@ -96,7 +96,7 @@ def adapt(
     volume = _read_image(image)
     keys = parse_slices(slices_text, volume)
     grey = named_window(volume, window)
-    out.check(image, labels, Path(model.name))
+    out.check(volume, image, labels, Path(model.name))
 
     from napari_samadapt.learning.adapter_file import save_adapter
     from napari_samadapt.learning.adapters import AdapterConfig
@@ -120,23 +120,24 @@ def adapt(
             on_step=lambda step: bars.show("Learning", step.fraction, 1),
             on_slice=lambda done, count: bars.show("Predicting", done, count),
         )
-    state, card = adapted.as_file(grey, volume.axis_name(keys[0].axis), label_names(labels))
-    write_labels(out.prediction, adapted.prediction, volume)
+    names = label_names(labels)
+    state, card = adapted.as_file(grey, volume.axis_name(keys[0].axis), names)
+    out.prediction.write(adapted.prediction, volume, names or None)
     if out.adapter is not None:
         save_adapter(out.adapter.expanduser(), state, card)
     if out.report is not None:
         _write_json(out.report.expanduser(), adapted.report.as_dict())
     report = adapted.report
     classes, steps_done = len(report.class_ids), report.episodes[0].steps
-    tell(f"{out.prediction}: {classes} labels after {steps_done} steps in {report.train_seconds:.0f} s")
+    tell(f"{out.prediction.path}: {classes} labels after {steps_done} steps in {report.train_seconds:.0f} s")
 
 
 def predict(
-    image: Path, *, adapter: Path, model: str | None, device: str | None, window: str, out: Path
+    image: Path, *, adapter: Path, model: str | None, device: str | None, window: str, out: MaskOutput
 ) -> None:
     """Write the ids that a saved adapter predicts in every slice along the axis it was made for."""
     volume = _read_image(image)
-    check_label_target(out, image, adapter, *([Path(model)] if model else []))
+    out.check(volume, image, adapter, *([Path(model)] if model else []))
 
     from napari_samadapt.learning.adapter_file import load_adapter, read_adapter
     from napari_samadapt.session.batch import chosen_names, predict_volume, window_for
@@ -155,8 +156,8 @@ def predict(
             grey,
             lambda done, count: bars.show("Predicting", done, count),
         )
-    write_labels(out, prediction, volume, chosen_names(card))
-    tell(f"{out}: {np.count_nonzero(np.unique(prediction))} of {len(card.classes)} labels found")
+    out.write(prediction, volume, chosen_names(card))
+    tell(f"{out.path}: {np.count_nonzero(np.unique(prediction))} of {len(card.classes)} labels found")
 
 
 def evaluate(

@@ -49,12 +49,26 @@ WindowName = Annotated[
 ]
 Mask = Annotated[
     Path,
-    typer.Option("--out", metavar="MASK", help="Label file to write: .nii.gz, .nii, .nrrd or .mha."),
+    typer.Option(
+        "--out", metavar="MASK", help="Label file to write: .nii.gz, .nii, .nrrd, .mha, or .dcm (DICOM-SEG)."
+    ),
 ]
 Prediction = Annotated[
     Path,
     typer.Option(
-        "--out", metavar="PRED", help="Label file to write: the predicted ids of every slice (.nii.gz, …)."
+        "--out",
+        metavar="PRED",
+        help="Label file to write: the predicted ids of every slice (.nii.gz, .nrrd, .mha, .dcm, …).",
+    ),
+]
+EachLabel = Annotated[
+    bool,
+    typer.Option("--each-label", help="A file for each label instead of one: PRED_ID_NAME, holding 0 and 1."),
+]
+WithPatient = Annotated[
+    bool,
+    typer.Option(
+        "--with-patient", help="Copy name, number and study into a .dcm; they are left out otherwise."
     ),
 ]
 Method = Annotated[

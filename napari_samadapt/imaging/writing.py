@@ -40,6 +40,7 @@ __all__ = [
     "check_label_file",
     "each_label_path",
     "label_names",
+    "names_beside",
     "write_each_label",
     "write_labels",
 ]

@@ -164,3 +164,50 @@ def test_an_adapter_of_another_base_is_refused(run, tmp_path, image_path, base_m
     assert outcome.code == 2
     assert "mini" in outcome.err
     assert not out.exists()
+
+
+def test_a_file_for_each_label(run, tmp_path, adapt_words, labels_path):
+    labels_path.with_name("labels.json").write_text('{"labels": {"7": "liver"}}')
+    whole, out = tmp_path / "whole.nii.gz", tmp_path / "each.nii.gz"
+    words = ("--slices", "axial:0,2", "--method", "decoder-only")
+    assert run(*adapt_words, *words, "--out", whole).code == 0
+    assert run(*adapt_words, *words, "--out", out, "--each-label").code == 0
+    assert not out.exists()
+    for name, label in (("each_7_liver.nii.gz", 7), ("each_52.nii.gz", 52)):
+        np.testing.assert_array_equal(load(tmp_path / name), load(whole) == label)
+
+
+def test_the_names_and_the_report_are_two_files(run, tmp_path, adapt_words):
+    words = ("--slices", "axial:0,2", "--out", tmp_path / "a.nii.gz", "--report", tmp_path / "a.json")
+    outcome = run(*adapt_words, *words)
+    assert outcome.code == 2
+    assert "a.json is named for two outputs" in outcome.err
+
+
+def test_a_dicom_segmentation_needs_dicom_images(run, tmp_path, adapt_words):
+    outcome = run(*adapt_words, "--slices", "axial:0,2", "--out", tmp_path / "a.dcm")
+    assert outcome.code == 2
+    assert "opened from DICOM files" in outcome.err
+
+
+def test_masks_of_another_case_are_refused_before_any_work(run, tmp_path, adapt_words):
+    nibabel.save(nibabel.Nifti1Image(np.ones((3, 4, 5), np.uint8), np.eye(4)), tmp_path / "a.nii.gz")
+    outcome = run(*adapt_words, "--slices", "axial:0,2", "--out", tmp_path / "a.nii.gz")
+    assert outcome.code == 2
+    assert "another case" in outcome.err
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_a_dicom_segmentation_of_a_series(run, tmp_path, shared_data, base_model, patient):
+    import pydicom
+
+    series, out = shared_data / "fepegar+torchio/tests/image_data/dicom", tmp_path / "mask.dcm"
+    words = ("--slice", "axial:3", "--box", "20,30,70,90", "--model", base_model, "--out", out)
+    outcome = run("segment", series, *words, *(["--with-patient"] if patient else []))
+    assert outcome.code == 0, outcome.err
+    made, image = (
+        pydicom.dcmread(out),
+        pydicom.dcmread(next(p for p in series.iterdir() if p.suffix == ".dcm")),
+    )
+    assert made.FrameOfReferenceUID == image.FrameOfReferenceUID
+    assert made.PatientID == (image.PatientID if patient else "")
