@@ -10,16 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .fine_tune import FineTuneConfig
 from .promptable_sam import PromptableSam
 
 BACKWARD = 2.0
 """A backward pass through frozen blocks against a forward one: gradients of the activations, hardly any of weights."""
 DECODERS = 2.0
 """A step against its part in the encoder alone: the decoders, the losses and the optimiser take as long, about."""
-AUGMENT_EVERY = 4
-"""One step in so many takes new slices through the frozen blocks (`FineTuneConfig.augment_every`)."""
+WORKING = 1.6
+"""The memory of a step against what the blocks keep for the backward pass: gradients, decoders, copies
+(`benchmarks/training_memory.py`: 3.8 GB besides the weights, where the blocks kept 2.4)."""
 MEMORY = 4 * 2**30
-"""Bytes that the activations of a step may take, unless somebody says otherwise."""
+"""Bytes that a step may take besides the weights, unless somebody says otherwise."""
+ENOUGH_STEPS = 100
+"""An episode with fewer steps learns more with fewer blocks."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class BlockCost:
 class Forecast:
     """A training step of `batch` slices with adapters in the last `last_blocks` of `blocks` blocks.
 
-    `seconds` of the step; `nbytes`: the weights, and the activations of the step.
+    `seconds` of the step; `nbytes` of the weights and of the step; whether a step of one slice `fits` into the memory.
     """
 
     last_blocks: int
@@ -42,6 +46,7 @@ class Forecast:
     batch: int
     seconds: float
     nbytes: int
+    fits: bool
 
     def told(self, seconds: float) -> str:
         """A sentence on an episode of so many seconds."""
@@ -99,13 +104,32 @@ def _finish(tensor: Tensor) -> None:
 def forecast(
     sam: PromptableSam, costs: tuple[BlockCost, ...], last_blocks: int, memory: int = MEMORY
 ) -> Forecast:
-    """What a step will take, from the costs that `block_costs` measured; in batches of 4 slices, or what fits."""
+    """What a step will take, from the costs that `block_costs` measured; in batches of four slices, or what fits."""
     trained, frozen = costs[len(costs) - last_blocks :], costs[: len(costs) - last_blocks]
-    encoder = (1 + BACKWARD) * _seconds(trained) + _seconds(frozen) / AUGMENT_EVERY
+    encoder = (1 + BACKWARD) * _seconds(trained) + _seconds(frozen) / FineTuneConfig.augment_every
     weights = sum(tensor.numel() * tensor.element_size() for tensor in sam.parameters())
-    each = sum(cost.nbytes for cost in trained)
-    batch = next((batch for batch in (4, 2) if batch * each <= memory), 1)
-    return Forecast(last_blocks, len(costs), batch, DECODERS * batch * encoder, weights + batch * each)
+    each = round(WORKING * sum(cost.nbytes for cost in trained))
+    batch = FineTuneConfig.batch_size
+    while batch > 1 and batch * each > memory:
+        batch //= 2
+    return Forecast(
+        last_blocks, len(costs), batch, DECODERS * batch * encoder, weights + batch * each, each <= memory
+    )
+
+
+def best_forecast(
+    sam: PromptableSam, costs: tuple[BlockCost, ...], seconds: float | None, memory: int = MEMORY
+) -> Forecast:
+    """The forecast for as many blocks as an episode of so many seconds can train: half of them at most, one at least.
+
+    Half are as good as all, and cost less (`docs/architecture.md`); a slow machine or a small memory takes fewer.
+    """
+    half = max(1, len(costs) // 2)
+    found = [forecast(sam, costs, last_blocks, memory) for last_blocks in range(half, 0, -1)]
+    suited = (
+        cost for cost in found if cost.fits and (seconds is None or seconds >= ENOUGH_STEPS * cost.seconds)
+    )
+    return next(suited, found[-1])
 
 
 def _seconds(costs: tuple[BlockCost, ...]) -> float:

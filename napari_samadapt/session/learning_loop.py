@@ -16,6 +16,7 @@ from napari_samadapt.learning.semantic import SemanticSam
 
 from .accepted import AcceptedSlices, SampleSource
 from .early_fits import EarlyFits
+from .episode_cost import EpisodeCost
 from .gate import Gate, Ticket
 from .insight import Update
 from .instant import InstantFit
@@ -50,6 +51,8 @@ class LearningLoop:
         source: SampleSource,
         policy: LearningPolicy,
         config: AdapterConfig,
+        *,
+        choose_blocks: bool = False,
     ) -> None:
         self._predictor, self._trainer, self._gate, self._post = predictor, trainer, gate, post
         self._source = source
@@ -67,22 +70,21 @@ class LearningLoop:
         self._twin: Future[SemanticSam]  # of the running episode
         self._paused = False
         self._last: TrainProgress | None = None  # of the running episode
-        self.forecast: Forecast | None = None
+        self._cost = EpisodeCost(predictor, post, self.forecasted.emit)
+        self._cost.expect(config)
+        if choose_blocks:
+            self._cost.choose_blocks(policy.seconds, self._train_last)
+
+    def _train_last(self, last_blocks: int) -> None:
+        """Train so many of the last blocks: this machine is too slow or too small for more."""
+        if last_blocks != self.config.last_blocks and self.adapter is None and self._ticket is None:
+            self.config = replace(self.config, last_blocks=last_blocks)
+            self._cost.expect(self.config)
+
+    @property
+    def forecast(self) -> Forecast | None:
         """What a step will cost; None until it was measured."""
-        self._expect(config)
-
-    def _expect(self, config: AdapterConfig) -> None:
-        """Prepare for this method, and measure what it will cost."""
-        self.forecast = None
-        self._predictor.run(lambda live: live.expect(config))
-        self._predictor.run(lambda live: live.forecast(config), urgent=False).add_done_callback(
-            lambda done: self._post(lambda: self._on_forecast(config, done))
-        )
-
-    def _on_forecast(self, config: AdapterConfig, done: Future[Forecast]) -> None:
-        if config is self.config and not done.cancelled() and done.exception() is None:
-            self.forecast = done.result()
-            self.forecasted.emit()
+        return self._cost.forecast
 
     @property
     def state(self) -> str:
@@ -166,7 +168,7 @@ class LearningLoop:
         """Forget what was learned, and train this kind of adapter from now on."""
         self.stop(keep=False)
         self.config = config
-        self._expect(config)
+        self._cost.expect(config)
         return self.forget()
 
     def roll_back(self) -> None:

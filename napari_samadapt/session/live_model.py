@@ -16,7 +16,7 @@ from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapter_file import AdapterCard, check_base, load_adapter, read_adapter
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.close_up import Part, cut, decode_closely
-from napari_samadapt.learning.forecast import BlockCost, Forecast, block_costs, forecast
+from napari_samadapt.learning.forecast import BlockCost, Forecast, best_forecast, block_costs, forecast
 from napari_samadapt.learning.predict import (
     ImageEmbedding,
     MaskPrediction,
@@ -98,10 +98,18 @@ class LiveModel:
 
     def forecast(self, config: AdapterConfig) -> Forecast:
         """What episodes of a method will cost here; takes as long as encoding a part of a slice."""
+        costs = self._measured()
+        frozen = adapters.frozen_blocks(self._sam, config)
+        return forecast(self._sam, costs, len(costs) - max(frozen, 0))
+
+    def best_forecast(self, seconds: float | None) -> Forecast:
+        """The forecast for as many of the last blocks as an episode of so many seconds can train here."""
+        return best_forecast(self._sam, self._measured(), seconds)
+
+    def _measured(self) -> tuple[BlockCost, ...]:
         if self._costs is None:
             self._costs = block_costs(self._sam)
-        frozen = adapters.frozen_blocks(self._sam, config)
-        return forecast(self._sam, self._costs, len(self._costs) - max(frozen, 0))
+        return self._costs
 
     def mask(self, request: PredictRequest) -> MaskPrediction:
         """The mask that the prompts ask for."""

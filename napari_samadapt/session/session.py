@@ -50,7 +50,10 @@ from .work import NOTED
 
 
 def default_adapter(sam: PromptableSam) -> AdapterConfig:
-    """Conv-LoRA in the last half of the blocks: as good as in all of them, and the others need not run again."""
+    """Conv-LoRA in the last half of the blocks: as good as in all of them, and the others need not run again.
+
+    A session takes fewer where its forecast says that an episode would be too short, or the memory too small.
+    """
     return AdapterConfig(last_blocks=max(1, len(sam.image_encoder.blocks) // 2))
 
 
@@ -104,6 +107,7 @@ class Session(Assistance):
             SampleSource(self._make_sample, lambda: self._classes.ids, lambda: Origin(self._window, self._axis)),
             policy or LearningPolicy(seconds=episode_seconds(sam.device)),
             adapter or default_adapter(sam),
+            choose_blocks=adapter is None,
         )  # fmt: skip
         self._files = AdapterFiles(
             volume, sam, self._classes, self._learning, self._predictor, self._post,

@@ -5,13 +5,13 @@ import torch
 
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig
-from napari_samadapt.learning.forecast import BlockCost, block_costs, forecast
+from napari_samadapt.learning.forecast import BlockCost, best_forecast, block_costs, forecast
 from napari_samadapt.learning.mini import build_mini
 
 COSTS = (BlockCost(1.0, 100), BlockCost(2.0, 1000), BlockCost(1.0, 100))
 
 
-@pytest.mark.parametrize(("memory", "batch"), [(4400, 4), (4399, 2), (2200, 2), (2199, 1), (1, 1)])
+@pytest.mark.parametrize(("memory", "batch"), [(7040, 4), (7039, 2), (3520, 2), (3519, 1), (1, 1)])
 def test_batches_shrink_to_what_the_memory_holds(tiny_sam, memory: int, batch: int) -> None:
     assert forecast(tiny_sam, COSTS, 2, memory).batch == batch
 
@@ -20,7 +20,26 @@ def test_more_blocks_take_longer_and_more_memory(tiny_sam) -> None:
     found = [forecast(tiny_sam, COSTS, count) for count in (1, 2, 3)]
     assert [f.last_blocks for f in found] == [1, 2, 3]
     assert sorted(f.seconds for f in found) == [f.seconds for f in found]
-    assert found[2].nbytes - found[0].nbytes == 4 * 1100
+    assert found[2].nbytes - found[0].nbytes == 4 * 1760
+
+
+@pytest.mark.parametrize(
+    ("seconds", "memory", "blocks"),
+    [
+        (None, 10**6, 2),
+        (10**5, 10**6, 2),
+        (10**5, 1760, 2),
+        (10**5, 1759, 1),
+        (10**5, 1, 1),
+        (7800, 10**6, 2),
+        (7799, 10**6, 1),
+        (1, 10**6, 1),
+    ],
+)
+def test_fewer_blocks_where_time_or_memory_is_short(tiny_sam, seconds, memory: int, blocks: int) -> None:
+    """Half of four blocks. In the last two a step of four slices takes 8 * (3 * 3 + 3 / 4) = 78 s, one slice 1760."""
+    costs = (BlockCost(2.0, 100), *COSTS)
+    assert best_forecast(tiny_sam, costs, seconds, memory).last_blocks == blocks
 
 
 def test_the_sentence_tells_steps_memory_and_blocks(tiny_sam) -> None:
