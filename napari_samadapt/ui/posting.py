@@ -83,16 +83,16 @@ class Background:
 
         future.add_done_callback(finished)
 
-    def spoken(self, listener: Callable[[str], None]) -> Callable[[str], None]:
+    def spoken(self, listener: Callable[[T], None]) -> Callable[[T], None]:
         """`listener`, to be called from the worker thread and run on the main thread.
 
         After `close` it raises CancelledError in the worker thread: nobody waits for the end of a download.
         """
 
-        def speak(text: str) -> None:
+        def speak(told: T) -> None:
             if not self._open:
                 raise CancelledError
-            self._post(lambda: listener(text))
+            self._post(lambda: listener(told))
 
         return speak
 
