@@ -94,12 +94,17 @@ def _check_replaceable(path: Path, reference: Volume) -> None:
         check_same_series(path, reference)
         return
     try:
-        read_labels(path, reference, transform="sform")
+        read_labels(path, reference, choices=own_answers(reference))
     except SamAdaptError as error:
         raise SamAdaptError(
             f"{path.name} exists and holds no masks of this image, but perhaps those of another case or an "
             "image: choose another name, or delete it first."
         ) from error
+
+
+def own_answers(reference: Volume) -> dict[str, str]:
+    """How to read a file that was written for `reference`: its values are ids, its position the one chosen there."""
+    return {"coding": "ids", "transform": dict(reference.source.choices).get("transform", "sform")}
 
 
 def part_beside(path: Path) -> Path:

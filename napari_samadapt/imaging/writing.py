@@ -27,6 +27,7 @@ from .saving import (
     NotSavedError,
     check_target,
     new_file,
+    own_answers,
     part_beside,
     plain_reason,
     removed_at_end,
@@ -228,7 +229,7 @@ def _same_seg(part: Path, mask: _Mask, reference: Volume) -> bool:
 
 
 def _same_grid(part: Path, mask: _Mask, reference: Volume) -> bool:
-    written, volume = read_labels(part, transform="sform")
+    written, volume = read_labels(part, choices=own_answers(reference))
     if not np.array_equal(written, mask.labels):
         return False
     expected = reference.source.header

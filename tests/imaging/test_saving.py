@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from napari_samadapt.imaging import saving, writing
 from napari_samadapt.imaging.errors import SamAdaptError
-from napari_samadapt.imaging.reading import read_labels
+from napari_samadapt.imaging.reading import read_labels, read_volume
 from napari_samadapt.imaging.saving import NotSavedError
 from napari_samadapt.imaging.volume import Volume
 from napari_samadapt.imaging.writing import label_names, write_each_label, write_labels
@@ -199,3 +199,13 @@ def test_a_folder_that_vanishes_while_writing(tmp_path, monkeypatch):
     with pytest.raises(NotSavedError, match="Not saved"):
         write_labels(folder / "m.nii", LABELS, volume())
     assert not folder.exists()
+
+
+def test_the_masks_of_an_image_read_by_its_second_position_may_be_replaced(tmp_path):
+    source = nib.Nifti1Image(np.zeros(SHAPE[::-1], np.int16), np.eye(4))
+    source.set_sform(np.diag([1.0, 1, 1, 1]), 1)
+    source.set_qform(np.diag([-1.0, 1, 1, 1]), 1)
+    nib.save(source, tmp_path / "image.nii")
+    image = read_volume(tmp_path / "image.nii", choices={"transform": "qform"})
+    for _ in range(2):
+        write_labels(tmp_path / "m.nii", LABELS, image)
