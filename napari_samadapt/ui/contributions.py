@@ -23,7 +23,7 @@ LayerTuple = tuple[Any, dict[str, Any], str]
 VOLUME_KEY = (
     "napari-samadapt volume"  # layer.metadata entry of an image or mask that lies on one of our volumes
 )
-DISPLAYED_KEY = "napari-samadapt displayed"  # () -> (z, y, x) ids: what is seen, annotation over prediction
+DISPLAYED_KEY = "napari-samadapt displayed"  # layer.data -> (z, y, x) ids: what is seen, with the prediction
 NAMES_KEY = "napari-samadapt names"  # layer.metadata entry {label id: class name} of a mask
 _SAMPLES = {
     "ct": "sample_ct.nii.gz",
@@ -109,7 +109,7 @@ def write_labels_layer(path: str, data: NDArray[np.integer[Any]], meta: Mapping[
         raise SamAdaptError(f"Only 2D and 3D masks can be written; this layer is {labels.ndim}D.")
     metadata = meta.get("metadata") or {}
     displayed = metadata.get(DISPLAYED_KEY)
-    labels = labels if displayed is None else displayed()
+    labels = labels if displayed is None else displayed(data)
     reference = metadata.get(VOLUME_KEY)
     if reference is None:
         reference = Volume(labels, scale_affine(meta.get("scale", ())))

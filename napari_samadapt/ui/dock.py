@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QCloseEvent, QShowEvent
 from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
@@ -25,15 +26,17 @@ from .panels.classes import ClassesPanel
 from .panels.export import ExportPanel
 from .panels.learning import LearningPanel
 from .panels.prompts import PromptsPanel
-from .panels.section import Column, Section
+from .panels.section import Column, Section, small
 from .panels.slice_actions import SlicePanel
 from .panels.volume import VolumePanel
 from .running import Running
 from .session_view import Panels, SessionView
 from .slice_strip import StripLegend
 from .status import volume_text
+from .style import dock_style, font_points
 from .user_acts import UserActs
 from .view import shows_slices, window_names
+from .workplace import Workplace
 
 if TYPE_CHECKING:
     from napari_samadapt.session.session import Session
@@ -46,7 +49,6 @@ _TITLES = {
     "learning": "Learning",
     "export": "Export",
 }
-_STYLE = "QPushButton { padding: 3px 4px; min-width: 0; }"
 
 
 class Dock(QWidget):
@@ -174,11 +176,10 @@ class Dock(QWidget):
         sections = QVBoxLayout(inner)
         sections.setContentsMargins(4, 2, 4, 2)
         sections.setSpacing(4)
-        notice = QLabel("Research use only, not a medical device")
-        notice.setStyleSheet("font-size: 10px;")
-        extras: dict[str, QWidget] = {"slice": StripLegend(), "export": notice}
+        notice = small(QLabel("Research use only, not a medical device"))
+        extras: dict[str, QWidget] = {"slice": StripLegend(self.panels.slice.strip), "export": notice}
         for name, title in _TITLES.items():
-            sections.addWidget(Section(title, getattr(self.panels, name), extras.get(name)))
+            sections.addWidget(Section(title, getattr(self.panels, name), extras.get(name), name=name))
         sections.addStretch(1)
         scroll = Column()
         scroll.setWidgetResizable(True)
@@ -188,7 +189,10 @@ class Dock(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
-        self.setStyleSheet(_STYLE)
+        self._set_style()
+
+    def _set_style(self, _event: Any = None) -> None:
+        self.setStyleSheet(dock_style(font_points()))
 
     def _connect(self) -> None:
         add, volume, export = self._connections.add, self.panels.volume, self.panels.export
@@ -200,6 +204,7 @@ class Dock(QWidget):
         add(export.export_masks, notify.reported(lambda: self.files.ask_export(self.session)))
         add(export.save_adapter, notify.reported(lambda: self.files.ask_save_adapter(self.session)))
         add(export.load_adapter, notify.reported(lambda: self.files.ask_load_adapter(self.session)))
+        add(get_settings().appearance.events.font_size, self._set_style)
         add(self._viewer.layers.events.inserted, notify.reported(self._on_layer_inserted))
         add(self._viewer.layers.events.removing, notify.reported(self._on_layer_removing))
         add(self._viewer.layers.events.removed, notify.reported(self._on_layer_removed))
@@ -249,7 +254,7 @@ class Dock(QWidget):
         panels.learning.curves.clear_curves()
         self._show_volume(volume)
         view = SessionView(self._viewer, session, self.layers, self.tools, panels)
-        acts = UserActs(self._viewer, session, self.layers, self.tools, panels, view, self._post)
+        acts = UserActs(Workplace(self._viewer, session, self.layers, self.tools, panels, view, self._post))
         self._parts = [self.tools, view, acts]
         session.labels_changed.connect(self.files.note_change)
         for note in volume.source.notes:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.layers import Image, Labels, Layer, Points
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
@@ -23,10 +23,14 @@ from napari_samadapt.imaging.volume import SliceKey, Volume
 
 from .contributions import DISPLAYED_KEY, NAMES_KEY, VOLUME_KEY, image_layer_tuple
 from .panels.classes import ClassRow
+from .prompt_marks import Marks, marks_of
+from .prompt_shapes import Grip, Path
+from .readout import UNIT_KEY, ReadingLabels, unit_of
 
-POSITIVE_COLOR, NEGATIVE_COLOR = "#2ecc71", "#ff3b30"
 Position = Sequence[float] | NDArray[Any]
 """Coordinates, (z, y, x) in voxels or napari's world, or (x, y) in pixels."""
+_SIZE_LIMITS = (3, 14)  # of a prompt, in pixels of the screen
+_LARGEST, _SMALLEST = 1e4, 1e-3  # in voxels: beyond both limits at any zoom
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -41,9 +45,7 @@ class _Places:
 
 
 class VolumeLayers:
-    """Opens, owns and closes the layers of one session: image, annotation, prediction, prompts, and a box
-    while drawn.
-    """
+    """Opens, owns and closes the layers of one session: image, prediction, annotation, prompts."""
 
     def __init__(
         self,
@@ -56,26 +58,27 @@ class VolumeLayers:
     ) -> None:
         self._viewer = viewer
         self._volume = volume
+        self._displayed = displayed
         self.image = image if image is not None else self._add_image()
         placed = _transforms_of(self.image)
-        kept: dict[str, Any] = {VOLUME_KEY: volume, NAMES_KEY: {}}
-        self.prediction = Labels(prediction, name="prediction", opacity=0.35, metadata=dict(kept), **placed)
-        self.prediction.editable = False
-        self.annotation = Labels(
-            annotation, name="annotation", opacity=0.6, metadata=kept | {DISPLAYED_KEY: displayed}, **placed
+        self.hidden: set[int] = set()
+        """Ids of the classes that are not shown."""
+        kept: dict[str, Any] = {VOLUME_KEY: volume, NAMES_KEY: {}, UNIT_KEY: unit_of(volume)}
+        self.prediction = ReadingLabels(
+            prediction, name="prediction", opacity=0.35, metadata=dict(kept), **placed
         )
-        self.prompts = Points(
-            np.zeros((0, 3)),
-            ndim=3,
-            name="prompts",
-            size=max(volume.shape) / 50,
-            border_color="white",
-            border_width=0.15,
-            canvas_size_limits=(9, 15),
+        self.prediction.editable = False
+        self.annotation = ReadingLabels(
+            annotation,
+            name="annotation",
+            opacity=0.6,
+            metadata=kept | {DISPLAYED_KEY: self._displayed_with},
             **placed,
         )
+        self.prompts = Points(
+            np.zeros((0, 3)), ndim=3, name="prompts", canvas_size_limits=_SIZE_LIMITS, **placed
+        )
         self.prompts.editable = False
-        self.box: Shapes | None = None
         self._places: _Places | None = None
         for layer in (self.prediction, self.annotation, self.prompts):
             viewer.add_layer(layer)
@@ -84,9 +87,7 @@ class VolumeLayers:
     @property
     def owned(self) -> tuple[Layer, ...]:
         """The layers made for this session, without the image."""
-        return tuple(
-            layer for layer in (self.prediction, self.annotation, self.prompts, self.box) if layer is not None
-        )
+        return self.prediction, self.annotation, self.prompts
 
     @property
     def needed(self) -> tuple[Layer, ...]:
@@ -131,7 +132,7 @@ class VolumeLayers:
     def show_classes(self, classes: Sequence[ClassRow], active: int) -> None:
         """Give both masks the colours of the classes, and make `active` what the brush paints."""
         colors: dict[int | None, Any] = {None: (0.6, 0.6, 0.6, 1.0), 0: (0.0, 0.0, 0.0, 0.0)}
-        colors |= {shown.id: (*shown.color, 1.0) for shown in classes}
+        colors |= {shown.id: (*shown.color, 0.0 if shown.id in self.hidden else 1.0) for shown in classes}
         names = {shown.id: shown.name for shown in classes}
         for layer in (self.annotation, self.prediction):
             layer.colormap = DirectLabelColormap(color_dict=colors)
@@ -139,33 +140,32 @@ class VolumeLayers:
         if self.annotation.selected_label != active:
             self.annotation.selected_label = active
 
-    def show_prompts(self, prompts: Mapping[SliceKey, Prompts]) -> None:
-        """Show the points of all slices, green inside and red outside, and the box of the slice that has
-        one.
-        """
-        positions = [
-            position_of(key, (float(x), float(y)))
-            for key, shown in prompts.items()
-            for x, y in shown.point_coords
-        ]
-        signs = [int(sign) for shown in prompts.values() for sign in shown.point_labels]
-        self.prompts.selected_data = set()
-        self.prompts.data = np.asarray(positions, float).reshape(-1, 3)
-        if signs:
-            self.prompts.face_color = [POSITIVE_COLOR if sign else NEGATIVE_COLOR for sign in signs]
-        self.show_boxes({key: shown.box for key, shown in prompts.items() if shown.box is not None})
+    def show_prompts(
+        self,
+        prompts: Mapping[SliceKey, Prompts],
+        *,
+        chosen: tuple[SliceKey, Grip] | None = None,
+        drawn: Sequence[tuple[SliceKey, Path]] = (),
+    ) -> None:
+        """Show the prompts of all slices, the `chosen` one framed, and paths that are being drawn."""
+        self._show_marks(marks_of(prompts, chosen, drawn))
 
-    def show_boxes(self, boxes: Mapping[SliceKey, Position]) -> None:
-        """Show boxes (x0, y0, x1, y1) on their slices, in a layer that exists only while there is one."""
-        if not boxes:
-            if self.box is not None and self.box in self._viewer.layers:
-                self._viewer.layers.remove(self.box)
-            self.box = None
-            return
-        if self.box is None or self.box not in self._viewer.layers:
-            self.box = self._add_box_layer()
-        self.box.data = []
-        self.box.add_rectangles([_rectangle(key, box) for key, box in boxes.items()])
+    def _show_marks(self, marks: Marks) -> None:
+        """Points as large as the limits allow, and outlines as rows of the smallest ones: both keep their size
+        on the screen.
+        """
+        shown = self.prompts
+        places = [position_of(key, xy) for key, path in marks.paths for xy in path]
+        with shown.events.blocker_all():  # drawn once, not after each property
+            shown.selected_data = set()
+            shown.data = np.asarray(places, float).reshape(-1, 3)
+            if places:
+                shown.size = np.where(marks.large, _LARGEST, _SMALLEST)
+                shown.symbol = list(marks.symbols)
+                shown.face_color = list(marks.colors)
+                shown.border_color = list(marks.borders)
+                shown.border_width = np.where(marks.large, 0.15, 0.0)
+        shown.refresh()
 
     def refresh(self, layer: Labels, array: NDArray[np.uint16]) -> None:
         """Draw a mask again after its memory changed; takes over `array` should it be another one."""
@@ -182,35 +182,21 @@ class VolumeLayers:
         """The position in napari's world of an array position (z, y, x)."""
         return tuple(float(part) for part in self.annotation.data_to_world(position))
 
+    def _displayed_with(self, data: NDArray[Any]) -> NDArray[Any]:
+        """What is saved for a layer with our metadata: what is displayed, or the data of a layer that the user
+        duplicated.
+        """
+        return self._displayed() if data is self.annotation.data else data
+
     def _add_image(self) -> Image:
         data, keywords, _ = image_layer_tuple(self._volume)
         image = Image(data, **keywords)
         self._viewer.add_layer(image)
         return image
 
-    def _add_box_layer(self) -> Shapes:
-        box = Shapes(
-            ndim=3,
-            name="box",
-            edge_color=POSITIVE_COLOR,
-            face_color="transparent",
-            edge_width=max(self._volume.shape) / 250,
-            **_transforms_of(self.image),
-        )
-        active = self._viewer.layers.selection.active
-        self._viewer.add_layer(box)
-        self._viewer.layers.selection.active = active
-        return box
-
 
 def _transforms_of(layer: Layer) -> dict[str, Any]:
     return {name: getattr(layer, name) for name in _TRANSFORMS}
-
-
-def _rectangle(key: SliceKey, box: Position) -> NDArray[np.float64]:
-    """The four corners (4, 3) in array positions (z, y, x) of a box (x0, y0, x1, y1) on a slice."""
-    x0, y0, x1, y1 = (float(part) for part in box)
-    return np.stack([position_of(key, xy) for xy in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))])
 
 
 def position_of(key: SliceKey, xy: Position) -> NDArray[np.float64]:

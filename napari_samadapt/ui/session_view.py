@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.components.overlays import TextOverlay
 
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey, slice_count
 
 from . import notify
+from .canvas_texts import CanvasTexts
 from .canvas_tools import CanvasTools
+from .class_volumes import ClassVolumes, volume_text
 from .connections import Connections
 from .layers import VolumeLayers
 from .panels.classes import ClassesPanel
@@ -22,8 +24,9 @@ from .panels.learning import LearningPanel
 from .panels.prompts import PromptsPanel
 from .panels.slice_actions import SlicePanel
 from .panels.volume import VolumePanel
+from .slice_help import SliceHelp
 from .status import LearningFacts, learning_status
-from .view import CUSTOM_WINDOW, slice_view
+from .view import CUSTOM_WINDOW, slice_view, view_text, window_text
 
 if TYPE_CHECKING:
     from napari_samadapt.learning.fine_tune import TrainProgress
@@ -31,16 +34,7 @@ if TYPE_CHECKING:
     from napari_samadapt.session.session import Session
 
 
-EDGES = {
-    "samadapt left": "middle_left",
-    "samadapt right": "middle_right",
-    "samadapt top": "top_center",
-    "samadapt bottom": "bottom_center",
-}
-"""Canvas overlays with the anatomical letters, and where they stand."""
-
-
-_CORRECT = "Add points where the mask is wrong, or correct it with the brush; then accept."
+_CORRECT = "Add points where the mask is wrong, or drag or right-click a prompt; then accept the slice (A)."
 _NOTHING_FOUND = "SAM finds nothing there. Try a box around the structure, or paint it."
 
 
@@ -81,20 +75,26 @@ class SessionView:
         self.window_name = ""  # what the user chose last; shown when the session has it
         self._camera_before = viewer.scene.camera.orientation
         self._connections = Connections()
+        self._texts = CanvasTexts(viewer)
+        self._volumes = ClassVolumes(session, self._show_volumes)
+        self.help = SliceHelp(session, tools, panels.slice)
+        panels.classes.set_volume_unit("ml" if session.volume.spatial else "pixels")
         panels.slice.strip.made_by = lambda index: session.made_by(SliceKey(session.axis, index))
         self._connect()
         self.show_axis()
-        self._on_classes_changed()
+        self.show_classes()
+        self._show_window()
         self._on_learning_changed()
         self._show_undo()
 
     def close(self) -> None:
         """Stop showing; the camera looks as before."""
         self._connections.close()
+        self._volumes.close()
+        self.help.close()
+        self._texts.close()
         self._panels.slice.strip.made_by = lambda _index: None
         self._viewer.scene.camera.orientation = self._camera_before
-        for name in EDGES:
-            self._viewer.canvas.overlays.pop(name, None)
 
     def show_axis(self) -> None:
         """Turn the viewer to the session's axis, the radiological way up, in the middle of the volume."""
@@ -108,13 +108,11 @@ class SessionView:
         world = self._layers.world_position(middle)
         for place, part in enumerate(world):
             self._viewer.dims.set_point(place + extra, part)
-        self._show_edges(seen.edges if volume.spatial else ("", "", "", ""))
+        self._texts.show_letters(seen.edges if volume.spatial else ("", "", "", ""))
+        self._texts.show_view(view_text(volume, axis))
         self._panels.volume.set_axis(volume.axis_name(axis))
         self._panels.slice.strip.set_states(
-            [
-                self._session.slice_state(SliceKey(axis, index))
-                for index in range(slice_count(volume.shape, axis))
-            ]
+            [self.help.state(SliceKey(axis, index)) for index in range(slice_count(volume.shape, axis))]
         )
         self._on_slice_on_screen_changed()
         self._viewer.reset_view()
@@ -128,19 +126,6 @@ class SessionView:
             place + self._viewer.dims.ndim - 3, self._layers.world_position(position)[place]
         )
 
-    def _show_edges(self, letters: tuple[str, str, str, str]) -> None:
-        """Anatomical letters at the left, right, top and bottom of the canvas."""
-        for (name, position), letter in zip(EDGES.items(), letters, strict=True):
-            self._viewer.canvas.overlays[name] = TextOverlay(
-                text=letter,
-                position=position,
-                font_size=14,
-                visible=bool(letter),
-                color="#f0e442",
-                box=True,
-                box_color="#000000b0",
-            )
-
     def _connect(self) -> None:
         add, session = self._connections.add, self._session
         add(session.drafted, self._on_drafted)
@@ -150,14 +135,16 @@ class SessionView:
         add(session.learning_changed, self._on_learning_changed)
         add(session.adapter_changed, self._on_adapter_changed)
         add(session.forecasted, self.show_status)
-        add(session.classes_changed, self._on_classes_changed)
+        add(session.classes_changed, self.show_classes)
         add(session.prompts_changed, self._on_prompts_changed)
         add(session.refresh_progress, self._on_refresh_progress)
         add(session.window_changed, self._on_window_changed)
         add(session.failed, notify.warn)
         add(self._viewer.dims.events.current_step, self._on_slice_on_screen_changed)
         add(self._panels.slice.strip.chosen, self.go_to)
-        add(self._layers.prediction.events.visible, self._on_prediction_visible_changed)
+        add(self._layers.prediction.events.visible, self._on_prediction_shown)
+        add(self._layers.prediction.events.contour, self._on_prediction_shown)
+        add(self._layers.image.events.contrast_limits, self._show_window)
 
     def _on_drafted(self, draft: Draft) -> None:
         found = bool(draft.mask.any())
@@ -172,11 +159,13 @@ class SessionView:
             self._panels.prompts.reset_hint()
         for key in keys:
             self._show_state(key)
+        self._volumes.count(keys)
         self._show_undo()
         self.show_status()
 
     def _on_predicted(self, key: SliceKey) -> None:
         self._show_state(key)
+        self._volumes.count((key,))
         if key == self._tools.slice_on_screen():
             self._layers.refresh(self._layers.prediction, self._session.prediction)
 
@@ -204,11 +193,18 @@ class SessionView:
         if version == 0:
             self._progress = None
             self._panels.learning.curves.clear_curves()
+            self._volumes.count_all()
         self.show_status()
 
-    def _on_classes_changed(self) -> None:
-        self._layers.show_classes(self._session.classes, self._session.active_class)
-        self._panels.classes.set_classes(self._session.classes, self._session.active_class)
+    def show_classes(self) -> None:
+        """Show the classes in the table and on the canvas."""
+        classes, active = self._session.classes, self._session.active_class
+        self._layers.show_classes(classes, active)
+        self._panels.classes.set_classes(classes, active, self._layers.hidden)
+
+    def _show_volumes(self, voxels: Mapping[int, int]) -> None:
+        volume = self._session.volume
+        self._panels.classes.set_volumes({i: volume_text(count, volume) for i, count in voxels.items()})
 
     def _on_prompts_changed(self, _key: SliceKey) -> None:
         self._layers.show_prompts(self._session.prompts)
@@ -219,6 +215,15 @@ class SessionView:
             self._layers.image.contrast_limits = (window.low, window.high)
         self._panels.volume.set_window(self.window_name or CUSTOM_WINDOW)
         self.window_name = ""
+
+    def _show_window(self, _event: Any = None) -> None:
+        """While it is dragged too."""
+        text = ""
+        if not self._session.volume.is_color:
+            low, high = (float(limit) for limit in self._layers.image.contrast_limits)
+            text = window_text(Window(low, high)) if low < high else ""
+        self._panels.volume.set_range(text)
+        self._texts.show_window(text)
 
     def _on_refresh_progress(self, done: int, total: int) -> None:
         self._refreshed = (done, total)
@@ -232,13 +237,15 @@ class SessionView:
             self._panels.prompts.reset_hint()
         self._panels.slice.strip.set_current(key.index)
         self._session.look_at(key)
+        self.help.look_at(key)
 
-    def _on_prediction_visible_changed(self, _event: Any = None) -> None:
+    def _on_prediction_shown(self, _event: Any = None) -> None:
         self._panels.slice.set_prediction_shown(bool(self._layers.prediction.visible))
+        self._panels.slice.set_outlined(bool(self._layers.prediction.contour))
 
     def _show_state(self, key: SliceKey) -> None:
         if key.axis == self._session.axis:
-            self._panels.slice.strip.set_state(key.index, self._session.slice_state(key))
+            self._panels.slice.strip.set_state(key.index, self.help.state(key))
 
     def _show_undo(self) -> None:
         self._panels.slice.set_undo(self._session.can_undo, self._session.can_redo)

@@ -1,23 +1,33 @@
-"""One cell per slice: empty, predicted, edited or accepted; a click goes there."""
+"""One cell per slice: empty, predicted, proposed, edited or accepted; a click or an arrow key goes there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QEvent, QPoint, QRect, Qt, Signal
-from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent
+from qtpy.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolTip, QWidget
 
+from .panels.section import small
+
 # Told apart by the colour-blind (Okabe and Ito), and by brightness.
-STATE_COLORS = {"empty": "#4a5059", "predicted": "#56b4e9", "edited": "#e69f00", "accepted": "#00b383"}
+STATE_COLORS = {
+    "empty": "#808790",  # half as strong: between the grounds of the dark and of the light theme
+    "predicted": "#56b4e9",
+    "proposed": "#cc79a7",
+    "edited": "#e69f00",
+    "accepted": "#00b383",
+}
 _MEANING = {
     "empty": "nothing here yet",
     "predicted": "predicted by the model",
+    "proposed": "proposed from other slices, not accepted",
     "edited": "edited, not accepted",
     "accepted": "accepted",
 }
-_HEIGHT = 18
-_RANK = {"empty": 0, "predicted": 1, "edited": 2, "accepted": 3}
+_HEIGHT = 22
+_MARK = 5  # pixels above and below the cells, for what is suggested
+_STEPS = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_PageDown: -10, Qt.Key.Key_PageUp: 10}
 
 
 def maker_text(made_by: int | None) -> str:
@@ -28,12 +38,13 @@ def maker_text(made_by: int | None) -> str:
 
 
 class SliceStrip(QWidget):
-    """`chosen(index)` when a cell is clicked or dragged over.
+    """`chosen(index)` when a cell is clicked or dragged over, or an arrow key pressed.
 
     Cells narrower than a pixel show their highest state.
     """
 
     chosen = Signal(int)
+    states_changed = Signal(tuple)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,7 +52,9 @@ class SliceStrip(QWidget):
         """Tells the number of the adapter that made the mask of a slice."""
         self._states: list[str] = []
         self._current = 0
+        self._suggested: int | None = None
         self.setFixedHeight(_HEIGHT)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("State of every slice")
 
@@ -58,18 +71,33 @@ class SliceStrip(QWidget):
     def set_states(self, states: Sequence[str]) -> None:
         """Show the states of all slices, in the order of their index."""
         self._states = list(states)
-        self.update()
+        self._on_states_changed()
 
     def set_state(self, index: int, state: str) -> None:
         """Show the state of one slice."""
         if 0 <= index < len(self._states) and self._states[index] != state:
             self._states[index] = state
-            self.update()
+            self._on_states_changed()
+
+    def _on_states_changed(self) -> None:
+        self.update()
+        self.states_changed.emit(self.states)
 
     def set_current(self, index: int) -> None:
         """Mark the slice on screen."""
         if index != self._current:
             self._current = index
+            self.update()
+
+    @property
+    def suggested(self) -> int | None:
+        """The slice that is marked as the next one to annotate."""
+        return self._suggested
+
+    def set_suggested(self, index: int | None) -> None:
+        """Mark the slice to annotate next, or none."""
+        if index != self._suggested:
+            self._suggested = index
             self.update()
 
     def index_at(self, x: float) -> int:
@@ -82,27 +110,45 @@ class SliceStrip(QWidget):
         count = max(len(self._states), 1)
         left = round(index * self.width() / count)
         right = round((index + 1) * self.width() / count)
-        return QRect(left, 3, max(right - left, 1), self.height() - 6)
+        return QRect(left, _MARK, max(right - left, 1), self.height() - 2 * _MARK)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         wide = self.width() >= 3 * len(self._states)
-        order = sorted(range(len(self._states)), key=lambda index: _RANK[self._states[index]])
-        for index in order:
+        ranks = list(STATE_COLORS)
+        for index in sorted(range(len(self._states)), key=lambda index: ranks.index(self._states[index])):
             cell = self.cell(index)
-            painter.fillRect(
-                cell.adjusted(0, 0, -1, 0) if wide else cell, QColor(STATE_COLORS[self._states[index]])
-            )
+            painter.fillRect(cell.adjusted(0, 0, -1, 0) if wide else cell, state_color(self._states[index]))
         if self._states:
-            here = self.cell(self._current)
-            marker = QRect(
-                here.center().x() - max(here.width(), 4) // 2, 0, max(here.width(), 4), self.height() - 1
-            )
-            painter.setPen(QColor("white"))
-            painter.drawRect(marker)
-            painter.setPen(QColor("black"))
-            painter.drawRect(marker.adjusted(1, 1, -1, -1))
+            self._paint_marks(painter)
+        if self.hasFocus():
+            painter.setPen(self.palette().windowText().color())
+            painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
         painter.end()
+
+    def _paint_marks(self, painter: QPainter) -> None:
+        """A frame around the slice on screen, and a triangle above the one that is suggested."""
+        text, ground = self.palette().windowText().color(), self.palette().window().color()
+        here = self.cell(min(self._current, len(self._states) - 1))
+        width = max(here.width(), 5)
+        frame = QRect(here.center().x() - width // 2, 1, width, self.height() - 3)
+        painter.setPen(text)
+        painter.drawRect(frame)
+        painter.setPen(ground)
+        painter.drawRect(frame.adjusted(1, 1, -1, -1))
+        if self._suggested is not None:
+            middle = self.cell(self._suggested).center().x()
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(text)
+            painter.drawPolygon([QPoint(middle - 5, 0), QPoint(middle + 5, 0), QPoint(middle, 7)])
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = _STEPS.get(Qt.Key(event.key()))
+        if step is None or not self._states:
+            super().keyPressEvent(event)
+        else:
+            self.chosen.emit(min(max(self._current + step, 0), len(self._states) - 1))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self._choose(event)
@@ -123,22 +169,38 @@ class SliceStrip(QWidget):
 
     def description(self, index: int) -> str:
         """A slice's state in words, and the model that its mask comes from."""
-        return f"Slice {index}: {_MEANING[self._states[index]]}{maker_text(self.made_by(index))}"
+        suggested = ", suggested as the next one" if index == self._suggested else ""
+        return f"Slice {index}: {_MEANING[self._states[index]]}{maker_text(self.made_by(index))}{suggested}"
+
+
+def state_color(state: str) -> QColor:
+    """The colour of a state; that of an empty slice is half as strong."""
+    color = QColor(STATE_COLORS[state])
+    color.setAlphaF(0.5 if state == "empty" else 1.0)
+    return color
 
 
 class StripLegend(QWidget):
-    """What the colours of the strip mean."""
+    """What the colours of the strip mean; only those that are there."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, strip: SliceStrip, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._named: dict[str, tuple[QLabel, QLabel]] = {}
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         for state, color in STATE_COLORS.items():
-            chip = QLabel()
+            chip, name = QLabel(), small(QLabel(state))
             chip.setFixedSize(9, 9)
             chip.setStyleSheet(f"background: {color};")
-            layout.addWidget(chip)
-            name = QLabel(state)
-            name.setStyleSheet("font-size: 10px;")
-            layout.addWidget(name)
+            self._named[state] = (chip, name)
+            for label in self._named[state]:
+                layout.addWidget(label)
+        strip.states_changed.connect(self._show)
+        self._show(strip.states)
+
+    def _show(self, states: Sequence[str]) -> None:
+        there = set(states)
+        for state, labels in self._named.items():
+            for label in labels:
+                label.setVisible(state in there)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import Volume, slice_count
 
 CUSTOM_WINDOW = "as on the canvas"
 """The name of a window that is no preset: what the user set by napari's contrast."""
+_PIXELS_PER_WIDTH = 200
 _ROWS_AND_COLUMNS = {
     "axial": ("coronal", "sagittal"),
     "coronal": ("axial", "sagittal"),
@@ -79,3 +81,28 @@ def shows_slices(volume: Volume, axis: int) -> bool:
     """False for the axes along which a 2D image or a single slice would be cut into lines."""
     others = [slice_count(volume.shape, other) for other in range(3) if other != axis]
     return min(others) > 1
+
+
+def window_text(window: Window) -> str:
+    """The grey values as radiologists say them: width and level."""
+    return f"W {window.high - window.low:.4g}  L {(window.high + window.low) / 2:.4g}"
+
+
+def dragged_window(window: Window, usual: Window, right: float, down: float) -> Window:
+    """The window after a drag of so many pixels of the screen: to the right it gets wider, down darker.
+
+    A drag over 200 pixels changes width or level by the width of `usual`, so that it suits any unit.
+    """
+    step = (usual.high - usual.low) / _PIXELS_PER_WIDTH
+    width = max(window.high - window.low + right * step, step)
+    level = (window.high + window.low) / 2 + down * step
+    return Window(level - width / 2, level + width / 2)
+
+
+def view_text(volume: Volume, axis: int) -> str:
+    """Which slices are seen, and by which convention."""
+    if not volume.spatial:
+        return ""
+    name = volume.axis_name(axis)
+    side = "front on the left" if name == "sagittal" else "patient's right on the left"
+    return f"{name} · radiological view: {side}"

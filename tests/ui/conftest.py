@@ -15,8 +15,8 @@ from napari.components import ViewerModel
 from psygnal import Signal
 
 from napari_samadapt.imaging.intensity import auto_window
-from napari_samadapt.imaging.volume import Source, Volume, put_slice, take_slice
-from napari_samadapt.ui import file_acts
+from napari_samadapt.imaging.volume import SliceKey, Source, Volume, put_slice, take_slice
+from napari_samadapt.ui import file_acts, remembered
 from napari_samadapt.ui.canvas_tools import CanvasTools
 from napari_samadapt.ui.layers import VolumeLayers
 
@@ -62,6 +62,12 @@ class FakeSession:
     failed = Signal(str)
     window_changed = Signal(object)
     refresh_progress = Signal(int, int)
+    previewed = Signal(object)
+    propagated = Signal(object)
+    propagation_progress = Signal(int, int)
+    propagating = False
+    proposed = frozenset()
+    _suggested = None
 
     def __init__(self, volume, sam=None, *, post=None, **settings):
         self.volume = volume
@@ -122,6 +128,13 @@ class FakeSession:
         )
         self.classes_changed.emit()
 
+    def suggest(self):
+        return self._suggested
+
+    def interpolate(self, first, last):
+        self.calls.append(("interpolate", first, last))
+        return tuple(SliceKey(first.axis, index) for index in range(first.index + 1, last.index))
+
     def set_axis(self, axis):
         self.axis = axis
 
@@ -169,6 +182,7 @@ class FakeSession:
 
 for name in (
     *("undo", "redo", "reject", "begin_edit", "record_edit", "look_at", "close"),
+    *("preview", "propagate", "cancel_propagation"),
     *("start_learning", "pause", "resume", "stop", "roll_back", "reset_adapter", "set_method"),
 ):
     setattr(FakeSession, name, recorded(name))
@@ -178,6 +192,12 @@ def finished(result):
     future = Future()
     future.set_result(result)
     return future
+
+
+@pytest.fixture(autouse=True)
+def _own_memory(monkeypatch, tmp_path):
+    """What the window remembers is not the user's."""
+    monkeypatch.setattr(remembered, "user_config_path", lambda name: tmp_path / name)
 
 
 @pytest.fixture

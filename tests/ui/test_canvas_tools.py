@@ -4,9 +4,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
+from napari.layers import Image
+from napari.utils.interactions import (
+    mouse_double_click_callbacks,
+    mouse_move_callbacks,
+    mouse_press_callbacks,
+    mouse_release_callbacks,
+)
 
 from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.ui.canvas_tools import CanvasTools
+from napari_samadapt.ui.layers import VolumeLayers
+from napari_samadapt.ui.prompt_shapes import Grip
 
 
 class Mouse:
@@ -56,12 +65,25 @@ def mouse(viewer, layers, tools):
 
 @pytest.fixture
 def heard(tools):
+    """What the tools tell; paths as lists."""
     said = []
-    tools.clicked.connect(lambda *args: said.append(("clicked", *args)))
-    tools.boxed.connect(lambda *args: said.append(("boxed", *args)))
-    tools.hinted.connect(lambda text: said.append(("hinted", text)))
-    tools.stroke_begins.connect(lambda: said.append(("stroke",)))
+
+    def listen(name):
+        def hear(*values):
+            said.append((name, *(value.tolist() if hasattr(value, "tolist") else value for value in values)))
+
+        getattr(tools, name).connect(hear)
+
+    for name in (
+        *("clicked", "drawing", "drawn", "chosen", "dragging", "dropped", "removed"),
+        *("window_dragged", "hinted", "stroke_begins"),
+    ):
+        listen(name)
     return said
+
+
+def kinds(heard):
+    return [name for name, *_ in heard]
 
 
 def test_a_click_is_a_point_on_the_slice_on_screen(viewer, layers, tools, mouse, heard):
@@ -81,7 +103,7 @@ def test_a_click_on_another_axis(viewer, layers, tools, mouse, heard):
 
 
 @pytest.mark.parametrize(
-    "details", [{"button": 2}, {"button": 3}, {"modifiers": ("Shift",)}, {"modifiers": ("Alt",)}]
+    "details", [{"button": 2}, {"button": 3}, {"modifiers": ("Control",)}, {"modifiers": ("Alt",)}]
 )
 def test_other_buttons_and_modifiers_stay_with_napari(tools, mouse, heard, details):
     tools.choose("point")
@@ -106,34 +128,139 @@ def test_outside_the_image_there_is_a_hint(tools, mouse, heard, position):
     for tool in ("point", "box"):
         tools.choose(tool)
         mouse.drag(position)
-    assert [kind for kind, *_ in heard] == ["hinted", "hinted"]
+    assert kinds(heard) == ["hinted", "hinted"]
 
 
 def test_in_the_3d_view_there_is_a_hint(tools, mouse, heard):
     tools.choose("point")
     mouse.drag((0, 7, 11), displayed=(0, 1, 2))
-    assert [kind for kind, *_ in heard] == ["hinted"]
+    assert kinds(heard) == ["hinted"]
 
 
-def test_a_drag_of_the_box_tool_is_a_box_in_any_direction(layers, tools, mouse, heard):
+@pytest.mark.parametrize("tool", ["box", "scribble", "lasso"])
+def test_a_drag_is_a_path_that_stays_inside(tools, mouse, heard, tool):
+    tools.choose(tool)
+    handled = mouse.drag((0, 12, 20), (0, 8, 15), (0, 50, 50))
+    path = [[20, 12], [15, 8], [29.5, 19.5]]
+    assert heard == [
+        ("drawing", tool, SliceKey(0, 2), path[:2]),
+        ("drawing", tool, SliceKey(0, 2), path),
+        ("drawn", tool, SliceKey(0, 2), [*path, path[-1]]),
+    ]
+    assert handled, "the camera would pan under the path"
+
+
+@pytest.mark.parametrize("tool", ["box", "scribble", "lasso"])
+def test_in_the_3d_view_nothing_is_drawn(tools, mouse, heard, tool):
+    tools.choose(tool)
+    mouse.drag((0, 12, 20), (0, 8, 15), displayed=(0, 1, 2))
+    assert kinds(heard) == ["hinted"]
+
+
+@pytest.fixture
+def point_at(viewer, tools):
+    """A prompt at pixel (11, 7) of slice 2; the reach is 8 of 10 screen pixels of a voxel."""
+    viewer.scene.camera.zoom = 10
+    grip = Grip("point", 0)
+
+    def grip_at(key, place, reach):
+        there = key == SliceKey(0, 2) and (np.abs(place - (11, 7)) <= reach).all()
+        return grip if there else None
+
+    tools.grip_at = grip_at
+    return grip
+
+
+def test_the_reach_is_measured_on_the_screen(viewer, tools, mouse):
+    """Voxels of 2 × 1 mm at 10 pixels a millimetre: 8 screen pixels are 0.8 columns and 0.4 rows."""
+    viewer.scene.camera.zoom = 10
+    reaches = []
+    tools.grip_at = lambda key, place, reach: reaches.append(reach.tolist())
+    tools.choose("point")
+    mouse.drag((0, 7, 11))
+    assert reaches == [pytest.approx([0.8, 0.4])]
+
+
+@pytest.mark.parametrize("tool", ["", "point", "box"])
+def test_a_prompt_is_dragged_with_any_tool(tools, mouse, heard, point_at, tool):
+    tools.choose(tool)
+    handled = mouse.drag((0, 7, 11), (0, 7.1, 11.1), (0, 9, 14))
+    assert handled
+    assert heard == [
+        ("dragging", SliceKey(0, 2), point_at, [3, 2]),
+        ("dropped", SliceKey(0, 2), point_at, [3, 2]),
+    ]
+
+
+def test_a_click_on_a_prompt_chooses_it_and_adds_none(tools, mouse, heard, point_at):
+    tools.choose("point")
+    mouse.drag((0, 7, 11))
+    assert heard == [("chosen", SliceKey(0, 2), point_at)]
+
+
+def test_the_right_button_removes_a_prompt_and_is_the_camera_s_elsewhere(tools, mouse, heard, point_at):
+    tools.choose("point")
+    assert mouse.drag((0, 7, 11), button=2)
+    assert heard == [("removed", SliceKey(0, 2), point_at)]
+    assert not mouse.drag((0, 15, 11), button=2)
+    assert len(heard) == 1
+
+
+def test_the_brush_goes_over_prompts(tools, mouse, heard, point_at):
+    tools.choose("brush")
+    mouse.drag((0, 7, 11), (0, 9, 14))
+    mouse.drag((0, 7, 11), button=2)
+    assert kinds(heard) == ["stroke_begins"]
+
+
+@pytest.mark.parametrize("tool", ["", "point", "lasso"])
+def test_shift_and_drag_is_for_the_grey_values(tools, mouse, heard, tool):
+    tools.choose(tool)
+    assert mouse.drag((0, 7, 11), (0, 8, 11), (0, 8, 14), modifiers=("Shift",))
+    assert heard == [("window_dragged", 10.0, 0.0), ("window_dragged", 0.0, 30.0)]
+
+
+def test_in_the_3d_view_shift_is_the_camera_s(tools, mouse, heard):
+    assert not mouse.drag((0, 7, 11), (0, 8, 11), modifiers=("Shift",), displayed=(0, 1, 2))
+    assert heard == []
+
+
+def test_two_quick_clicks_are_two_points_and_do_not_zoom(viewer, tools, mouse, heard):
+    before = list(viewer.mouse_double_click_callbacks)
+    assert before, "napari zooms on a double click"
+    tools.choose("point")
+    mouse_double_click_callbacks(viewer, mouse.event("mouse_double_click", (2, 7, 11)))
+    assert heard == [("clicked", SliceKey(0, 2), 11.0, 7.0)]
+    tools.choose("")
+    assert list(viewer.mouse_double_click_callbacks) == before
     tools.choose("box")
-    handled = mouse.drag((0, 12, 20), (0, 8, 15), (0, 3, 4))
-    assert heard == [("boxed", SliceKey(0, 2), (4.0, 3.0, 20.0, 12.0))]
-    assert handled, "the camera would pan under the box"
+    tools.close()
+    assert list(viewer.mouse_double_click_callbacks) == before
 
 
-def test_the_box_is_shown_while_it_is_drawn_and_stays_inside(viewer, layers, tools, mouse, heard):
-    tools.choose("box")
-    mouse.drag((0, 12, 20), (0, 50, 50))
-    assert layers.box is not None
-    assert heard[0][2] == (20.0, 12.0, 29.5, 19.5)
-
-
-def test_a_box_of_a_pixel_is_no_box(layers, tools, mouse, heard):
-    tools.choose("box")
-    mouse.drag((0, 12, 20), (0, 13, 20.5))
-    assert [kind for kind, *_ in heard] == ["hinted"]
-    assert layers.box is None
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"scale": (4, -2, 1)},
+        {"translate": (5, -30, 100)},
+        {"rotate": (20, 0, 0)},
+        {"rotate": (90, 0, 0), "scale": (4, 2, -1), "translate": (0, 10, 10)},
+        {"affine": np.diag([1.0, -1.0, 2.0, 1.0])},
+    ],
+)
+def test_a_click_finds_its_voxel_wherever_the_user_put_the_image(viewer, volume, session, moved):
+    image = Image(volume.data, **({"scale": volume.spacing} | moved))
+    viewer.add_layer(image)
+    layers = VolumeLayers(viewer, volume, session.annotation, session.prediction, session.displayed, image)
+    tools = CanvasTools(viewer, layers, 0)
+    said = []
+    tools.clicked.connect(lambda *values: said.append(values))
+    tools.choose("point")
+    viewer.dims.point = layers.world_position((4, 10, 15))
+    Mouse(viewer, layers).drag((4, 7, 11))
+    tools.close()
+    assert said[0][0] == SliceKey(0, 4)
+    assert said[0][1:] == pytest.approx((11, 7))
 
 
 def test_brush_and_eraser_are_modes_of_the_annotation_layer(layers, tools):
@@ -151,7 +278,7 @@ def test_brush_and_eraser_are_modes_of_the_annotation_layer(layers, tools):
 def test_a_stroke_is_announced_before_napari_paints(viewer, layers, tools, mouse, heard):
     tools.choose("brush")
     mouse.drag((0, 7, 11))
-    assert heard == [("stroke",)]
+    assert heard == [("stroke_begins",)]
 
 
 def test_a_closed_tool_leaves_nothing_behind(viewer, layers, tools):

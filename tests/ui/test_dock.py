@@ -89,11 +89,11 @@ def test_a_box_joins_the_points(dock, viewer):
     press(viewer, "B")
     assert dock.tools.tool == "box"
     dock.tools.clicked.emit(key, 5.0, 7.0)
-    dock.tools.boxed.emit(key, (1.0, 2.0, 10.0, 12.0))
+    dock.tools.drawn.emit("box", key, np.array([[10.0, 2.0], [1.0, 12.0]]))
     prompts = dock.session.prompts[key]
     assert prompts.box.tolist() == [1, 2, 10, 12]
     assert len(prompts.point_coords) == 1
-    assert dock.layers.box is not None
+    assert len(dock.layers.prompts.data) > 40, "the box is outlined"
 
 
 def test_keys_of_the_slice(dock, viewer):

@@ -7,8 +7,9 @@ from napari.layers import Image
 
 from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.volume import SliceKey, Volume, take_slice
-from napari_samadapt.ui.contributions import NAMES_KEY, VOLUME_KEY
+from napari_samadapt.ui.contributions import NAMES_KEY, VOLUME_KEY, write_labels_layer
 from napari_samadapt.ui.layers import VolumeLayers, is_inside, pixel_of, position_of
+from napari_samadapt.ui.prompt_shapes import Grip
 
 TRANSFORMS = {
     "plain": {},
@@ -63,24 +64,65 @@ def test_classes_give_colours_and_names(layers, session):
     assert isinstance(layers.annotation.metadata[VOLUME_KEY], Volume)
 
 
-def test_points_are_green_inside_and_red_outside(layers):
+def test_points_are_green_inside_and_red_outside_and_of_other_shapes(layers):
     layers.show_prompts({SliceKey(0, 3): Prompts([[5, 7], [9, 2]], [1, 0])})
     assert np.array_equal(layers.prompts.data, [[3, 7, 5], [3, 2, 9]])
     green, red = layers.prompts.face_color
     assert green[1] > green[0]
     assert red[0] > red[1]
+    assert len(set(layers.prompts.symbol)) == 2
     layers.show_prompts({})
     assert len(layers.prompts.data) == 0
 
 
-def test_the_box_layer_exists_only_while_there_is_a_box(layers, viewer):
-    layers.show_prompts({SliceKey(0, 3): Prompts(box=[2, 3, 10, 12])})
-    corners = layers.box.data[0]
-    assert corners.min(axis=0).tolist() == [3, 3, 2]
-    assert corners.max(axis=0).tolist() == [3, 12, 10]
-    assert viewer.layers.selection.active is layers.annotation
-    layers.show_prompts({})
+def test_the_chosen_point_has_another_border(layers):
+    key = SliceKey(0, 3)
+    layers.show_prompts({key: Prompts([[5, 7], [9, 2]], [1, 1])}, chosen=(key, Grip("point", 1)))
+    plain, chosen = layers.prompts.border_color
+    assert not np.allclose(plain, chosen)
+
+
+def test_outlines_are_dots_in_the_layer_of_the_points(layers, viewer):
+    mask = np.zeros((20, 30), bool)
+    mask[5:8, 20:25] = True
+    prompts = Prompts([[5, 7]], [1], box=[2, 3, 10, 12], mask_input=mask)
+    layers.show_prompts({SliceKey(0, 3): prompts}, drawn=[(SliceKey(0, 4), np.array([[1.0, 2.0]]))])
+    dots = layers.prompts.data[1:-1]
+    assert set(dots[:, 0]) == {3}
+    box = dots[dots[:, 2] < 15]
+    assert box.min(axis=0).tolist() == [3, 3, 2]
+    assert box.max(axis=0).tolist() == [3, 12, 10]
+    around = dots[dots[:, 2] >= 15]
+    assert around.min(axis=0).tolist() == [3, 4.5, 19.5]
+    assert around.max(axis=0).tolist() == [3, 7.5, 24.5]
+    assert layers.prompts.data[-1].tolist() == [4, 2, 1]
+    large = layers.prompts.size > 1
+    assert large.tolist() == [True, *([False] * (len(large) - 1))]
     assert [layer.name for layer in viewer.layers] == ["image", "prediction", "annotation", "prompts"]
+    assert viewer.layers.selection.active is layers.annotation
+
+
+def test_a_hidden_class_has_no_colour(layers, session):
+    session.add_class("liver")
+    layers.hidden.add(1)
+    layers.show_classes(session.classes, 2)
+    for layer in (layers.annotation, layers.prediction):
+        assert layer.get_color(1)[3] == 0
+        assert layer.get_color(2)[3] == 1
+
+
+def test_a_duplicate_of_the_annotation_is_saved_as_it_is(layers, session, tmp_path):
+    """It carries our metadata, and was saved as the annotation of the session."""
+    import nibabel
+
+    session.annotation[2, 5, 5] = 1
+    copied = layers.annotation.data.copy()
+    copied[2, 5, 6] = 1
+    _, state, _ = layers.annotation.as_layer_data_tuple()
+    (path,) = write_labels_layer(str(tmp_path / "copy.nii.gz"), copied, state)
+    assert nibabel.load(path).get_fdata().sum() == 2
+    (path,) = write_labels_layer(str(tmp_path / "own.nii.gz"), layers.annotation.data, state)
+    assert nibabel.load(path).get_fdata().sum() == 1
 
 
 def test_colour_images_and_2d_images(viewer):

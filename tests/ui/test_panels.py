@@ -2,8 +2,9 @@
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QPushButton, QTableWidget, QToolButton
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QPushButton, QTableWidget, QToolButton
 
+from napari_samadapt.ui.keys import KEYS
 from napari_samadapt.ui.panels.classes import ClassesPanel
 from napari_samadapt.ui.panels.export import ExportPanel
 from napari_samadapt.ui.panels.learning import LearningPanel
@@ -11,6 +12,8 @@ from napari_samadapt.ui.panels.prompts import PromptsPanel
 from napari_samadapt.ui.panels.section import Column, Section
 from napari_samadapt.ui.panels.slice_actions import SlicePanel
 from napari_samadapt.ui.panels.volume import VolumePanel
+from napari_samadapt.ui.slice_strip import SliceStrip
+from napari_samadapt.ui.style import dock_style
 
 
 def heard(panel, *names):
@@ -71,20 +74,31 @@ def test_volume_panel(qtbot, shown):
 
 def test_classes_panel(qtbot, shown, session):
     panel = shown(ClassesPanel())
-    said = heard(panel, "added", "removed", "selected", "renamed", "lock_changed")
+    said = heard(panel, "added", "removed", "selected", "renamed", "lock_changed", "visible_changed")
     session.add_class("liver")
-    panel.set_classes(session.classes, 2)
+    panel.set_classes(session.classes, 2, hidden={1})
+    panel.set_volumes({2: "12.3"})
+    panel.set_volume_unit("pixels")
     table = panel.findChild(QTableWidget)
     assert [table.item(row, 0).text() for row in range(2)] == ["class 1", "liver"]
     assert table.currentRow() == 1
+    assert [table.item(row, 2).text() for row in range(2)] == ["0", "12.3"]
+    assert [table.item(row, 3).checkState() for row in range(2)] == [
+        Qt.CheckState.Unchecked,
+        Qt.CheckState.Checked,
+    ]
+    panel.set_classes(session.classes, 2)
+    assert table.item(1, 2).text() == "12.3", "volumes outlive a change of the classes"
     assert said == []
     table.item(1, 0).setText("spleen")
-    table.item(0, 2).setCheckState(Qt.CheckState.Checked)
+    table.item(0, 3).setCheckState(Qt.CheckState.Unchecked)
+    table.item(0, 4).setCheckState(Qt.CheckState.Checked)
     table.selectRow(0)
     click(qtbot, panel, "＋")
     click(qtbot, panel, "－")
     assert said == [
         ("renamed", 2, "spleen"),
+        ("visible_changed", 1, False),
         ("lock_changed", 1, True),
         ("selected", 1),
         ("added",),
@@ -94,7 +108,7 @@ def test_classes_panel(qtbot, shown, session):
 
 def test_prompts_panel(qtbot, shown):
     panel = shown(PromptsPanel())
-    said = heard(panel, "tool", "sign", "kept")
+    said = heard(panel, "tool", "sign", "kept", "mask_used")
     click(qtbot, panel, "Point")
     panel.set_tool("point")
     click(qtbot, panel, "Point")
@@ -102,14 +116,18 @@ def test_prompts_panel(qtbot, shown):
     click(qtbot, panel, "+")
     panel.set_sign(False)
     click(qtbot, panel, "−")
-    click(qtbot, panel, "Keep")
+    for text in ("Scribble", "Lasso", "Keep", "Mask"):
+        click(qtbot, panel, text)
     assert said == [
         ("tool", "point"),
         ("tool", ""),
         ("tool", "box"),
         ("sign", False),
         ("sign", True),
+        ("tool", "scribble"),
+        ("tool", "lasso"),
         ("kept",),
+        ("mask_used",),
     ]
 
 
@@ -125,6 +143,46 @@ def test_slice_panel(qtbot, shown):
     click(qtbot, panel, "Undo")
     click(qtbot, panel, "Redo")
     assert said[3:] == [("undone",), ("redone",)]
+
+
+def test_help_from_slice_to_slice(qtbot, shown):
+    panel = shown(SlicePanel())
+    said = heard(panel, "next_wanted", "propagated", "propagation_cancelled", "interpolated", "outlined")
+    split = panel.findChild(QToolButton)
+    click(qtbot, panel, "Interpolate")
+    qtbot.mouseClick(split, Qt.MouseButton.LeftButton)
+    assert said == [], "no slice is accepted yet"
+    panel.set_next(7)
+    panel.set_interpolation((3, 9))
+    panel.set_propagation(None)
+    panel.set_outlined(True)
+    click(qtbot, panel, "Next")
+    click(qtbot, panel, "Interpolate 3–9")
+    click(qtbot, panel, "Outline")
+    qtbot.mouseClick(split, Qt.MouseButton.LeftButton)
+    for action in split.menu().actions():
+        action.trigger()
+    panel.set_propagation((2, 9))
+    assert "2 of 9" in split.text()
+    qtbot.mouseClick(split, Qt.MouseButton.LeftButton)
+    assert said == [
+        ("next_wanted",),
+        ("interpolated",),
+        ("outlined", False),
+        *(("propagated", direction) for direction in ("both", "both", "up", "down")),
+        ("propagation_cancelled",),
+    ]
+    panel.set_next(None)
+    assert panel.strip.suggested is None
+
+
+def test_the_keys_of_the_tools_are_on_their_buttons(shown):
+    panels = [shown(kind()) for kind in (PromptsPanel, SlicePanel)]
+    texts = [made.text() for panel in panels for made in panel.findChildren(QAbstractButton)]
+    for name in ("point", "box", "scribble", "lasso", "sign", "mask", "keep"):
+        assert any(text.endswith(f"  {KEYS[name]}") for text in texts), name
+    for name in ("accept", "reject", "next", "propagate", "interpolate", "prediction", "outline"):
+        assert any(text.endswith(f"  {KEYS[name]}") for text in texts), name
 
 
 def test_learning_panel(qtbot, shown):
@@ -181,19 +239,65 @@ def test_export_panel(qtbot, shown):
     assert said == [("export_masks",), ("load_adapter",), ("save_adapter",)]
 
 
-def test_every_control_has_a_tooltip(shown):
-    for kind in (VolumePanel, ClassesPanel, PromptsPanel, SlicePanel, LearningPanel, ExportPanel):
-        panel = shown(kind())
-        for control in (*panel.findChildren(QPushButton), *panel.findChildren(QComboBox)):
-            assert control.toolTip(), f"{kind.__name__}: {control}"
+PANELS = (VolumePanel, ClassesPanel, PromptsPanel, SlicePanel, LearningPanel, ExportPanel)
 
 
-def test_a_section_folds(qtbot, shown):
-    panel = ExportPanel()
-    section = shown(Section("Export", panel))
-    section.show()
-    qtbot.mouseClick(section.findChild(QToolButton), Qt.MouseButton.LeftButton)
-    assert not panel.isVisible()
+@pytest.mark.parametrize("kind", PANELS)
+def test_every_control_has_a_tooltip_and_the_keyboard_reaches_it(shown, kind):
+    panel = shown(kind())
+    controls = [
+        control
+        for kind_ in (QAbstractButton, QComboBox, QTableWidget, SliceStrip)
+        for control in panel.findChildren(kind_)
+        if not isinstance(control.parent(), QTableWidget)
+    ]
+    assert controls
+    for control in controls:
+        assert control.toolTip() or isinstance(control, SliceStrip), control
+        assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
+
+
+@pytest.mark.parametrize("kind", PANELS)
+@pytest.mark.parametrize("points", [9, 12, 14])
+@pytest.mark.parametrize("width", [250, 330, 430])
+def test_no_text_is_clipped_in_a_narrow_dock_or_with_a_large_font(qapp, shown, kind, points, width):
+    panel = shown(kind())
+    if isinstance(panel, SlicePanel):
+        panel.set_interpolation((112, 148))
+    panel.setStyleSheet(dock_style(points) + f"QWidget {{ font-size: {points + 1}pt; }}")
+    panel.resize(max(width, panel.minimumSizeHint().width()), panel.heightForWidth(width))
+    panel.show()
+    qapp.processEvents()
+    panel.resize(panel.width(), max(panel.heightForWidth(panel.width()), panel.minimumSizeHint().height()))
+    qapp.processEvents()
+    for control in panel.findChildren(QAbstractButton):
+        if control.isVisible() and not isinstance(control.parent(), QTableWidget):
+            assert control.width() >= control.minimumSizeHint().width(), control.text()
+            assert control.height() >= control.minimumSizeHint().height() - 1, control.text()
+            assert panel.rect().contains(control.mapTo(panel, control.rect().bottomRight())), control.text()
+
+
+def test_a_section_folds_and_remembers(qtbot, shown):
+    def section():
+        made = shown(Section("Export", ExportPanel(), name="export"))
+        made.show()
+        return made
+
+    first = section()
+    qtbot.mouseClick(first.findChild(QToolButton), Qt.MouseButton.LeftButton)
+    assert not first.panel.isVisible()
+    second = section()
+    assert not second.panel.isVisible()
+    qtbot.keyClick(second.findChild(QToolButton), Qt.Key.Key_Space)
+    assert second.panel.isVisible()
+    assert section().panel.isVisible()
+
+
+def test_a_section_can_be_opened_without_being_remembered(shown):
+    made = shown(Section("Export", ExportPanel(), name="export"))
+    made.set_open(False)
+    assert made.panel.isHidden()
+    assert not shown(Section("Export", ExportPanel(), name="export")).panel.isHidden()
 
 
 def test_a_column_is_never_narrower_than_its_panels(shown):

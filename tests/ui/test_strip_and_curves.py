@@ -2,9 +2,10 @@
 
 import pytest
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QLabel
 
 from napari_samadapt.ui.curves import LearningCurves
-from napari_samadapt.ui.slice_strip import STATE_COLORS, SliceStrip
+from napari_samadapt.ui.slice_strip import STATE_COLORS, SliceStrip, StripLegend
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def strip(qtbot):
     qtbot.addWidget(made)
     made.resize(300, 18)
     made.show()
-    made.set_states(["empty", "predicted", "edited", "accepted", "empty", "empty"])
+    made.set_states(["proposed", "predicted", "edited", "accepted", "empty", "empty"])
     return made
 
 
@@ -75,3 +76,36 @@ def test_a_long_session_keeps_a_bounded_number_of_points(qtbot):
         curves.add(step, 1.0, None)
     assert len(curves.points) <= 4000
     assert curves.points[-1][0] >= 9_900
+
+
+def test_arrow_keys_go_from_slice_to_slice(qtbot, strip):
+    chosen = []
+    strip.chosen.connect(chosen.append)
+    strip.set_current(2)
+    for key in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown):
+        qtbot.keyClick(strip, key)
+    assert chosen == [1, 3, 5, 0]
+
+
+def test_the_suggested_slice_is_marked_and_named(strip):
+    strip.set_current(0)
+    before = strip.grab().toImage()
+    strip.set_suggested(4)
+    assert strip.grab().toImage() != before
+    assert strip.description(4).endswith("suggested as the next one")
+
+
+def test_the_legend_names_what_is_there(qtbot, strip):
+    legend = StripLegend(strip)
+    qtbot.addWidget(legend)
+
+    def named():
+        return [
+            label.text() for label in legend.findChildren(QLabel) if label.text() and not label.isHidden()
+        ]
+
+    assert named() == ["empty", "predicted", "proposed", "edited", "accepted"]
+    strip.set_states(["empty", "empty"])
+    assert named() == ["empty"]
+    strip.set_state(1, "accepted")
+    assert named() == ["empty", "accepted"]

@@ -1,18 +1,19 @@
-"""The class table: colour, name, id and lock of every structure.
+"""The class table: colour, name, id, volume, visibility and lock of every structure.
 
 The chosen row is what clicks and brush draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QKeyEvent, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
+    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -21,8 +22,9 @@ from qtpy.QtWidgets import (
 
 from .section import button, column, row
 
-_NAME, _ID, _LOCK = 0, 1, 2
-_ROW_HEIGHT = 22
+_NAME, _ID, _VOLUME, _SHOWN, _LOCK = range(5)
+_ROWS = 3  # that are seen at least; with more room there are more
+_EDIT_KEYS = {Qt.Key.Key_F2, Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter}
 
 
 class ClassRow(Protocol):
@@ -38,77 +40,135 @@ class ClassRow(Protocol):
     def locked(self) -> bool: ...
 
 
+class _Table(QTableWidget):
+    """Rows as high as the font asks for; letters are left to the keys of the tools."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.text().isprintable() and event.text() and event.key() not in _EDIT_KEYS:
+            event.ignore()  # else P would look for a class that begins with P
+        else:
+            super().keyPressEvent(event)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self.fit_rows()
+
+    def fit_rows(self) -> None:
+        """Rows as high as the font asks for."""
+        self.verticalHeader().setMinimumSectionSize(1)
+        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        self.updateGeometry()
+
+    def sizeHint(self) -> QSize:
+        header, one = self.horizontalHeader().sizeHint().height(), self.verticalHeader().defaultSectionSize()
+        return QSize(240, header + _ROWS * one + 2 * self.frameWidth() + 2)
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+
 class ClassesPanel(QWidget):
-    """`added()`, `removed(id)`, `selected(id)`, `renamed(id, name)`, `lock_changed(id, locked)`."""
+    """`added()`, `removed(id)`, `selected(id)`, `renamed(id, name)`, `lock_changed(id, locked)`,
+    `visible_changed(id, visible)`.
+    """
 
     added = Signal()
     removed = Signal(int)
     selected = Signal(int)
     renamed = Signal(int, str)
     lock_changed = Signal(int, bool)
+    visible_changed = Signal(int, bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._table = QTableWidget(0, 3)
-        self._table.setHorizontalHeaderLabels(["Class", "Id", "Locked"])
-        self._table.verticalHeader().hide()
-        self._table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
-        self._table.verticalHeader().setMinimumSectionSize(_ROW_HEIGHT)
-        self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self._table.setShowGrid(False)
-        self._table.setToolTip(
-            "Choose the class that clicks and brush draw; double-click a name to change it. "
-            "Locked classes are never overwritten."
-        )
-        header = self._table.horizontalHeader()
-        header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(_ID, QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(_LOCK, QHeaderView.ResizeMode.ResizeToContents)
-        self._table.setFixedHeight(5 * _ROW_HEIGHT + 8)
-        self._table.itemChanged.connect(self._on_item_changed)
-        self._table.itemSelectionChanged.connect(self._on_selection_changed)
+        self._showing = False
+        self._table = self._make_table()
         self._add = button("＋", "Add a class", self.added.emit)
-        self._remove = button("－", "Remove the chosen class and its voxels", self._on_remove_clicked)
+        self._remove = button("－", "Remove the chosen class, once no voxel has it", self._on_remove_clicked)
         buttons = QVBoxLayout()
         buttons.setSpacing(2)
         for made in (self._add, self._remove):
-            made.setFixedSize(26, 24)
             buttons.addWidget(made)
         buttons.addStretch(1)
         line = row(self._table)
         line.addLayout(buttons)
         column(self).addLayout(line)
-        self._showing = False
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.set_volume_unit("ml")
         self.set_classes((), 0)
 
-    def set_classes(self, classes: Sequence[ClassRow], active: int) -> None:
-        """Show the classes, with the row of id `active` chosen."""
+    def set_classes(self, classes: Sequence[ClassRow], active: int, hidden: Collection[int] = ()) -> None:
+        """Show the classes, with the row of id `active` chosen; those in `hidden` are not seen on the canvas."""
+        known = {self._id_of(line): self._text(line, _VOLUME) for line in range(self._table.rowCount())}
         self._showing = True
         try:
             self._table.setRowCount(len(classes))
             for line, shown in enumerate(classes):
-                self._set_row(line, shown)
+                self._set_row(line, shown, known.get(shown.id, ""), visible=shown.id not in hidden)
                 if shown.id == active:
-                    self._table.selectRow(line)
+                    self._table.setCurrentCell(line, max(self._table.currentColumn(), 0))
         finally:
             self._showing = False
         self._add.setEnabled(bool(classes))
         self._remove.setEnabled(len(classes) > 1)
 
-    def _set_row(self, line: int, shown: ClassRow) -> None:
+    def set_volume_unit(self, unit: str) -> None:
+        """What the volumes are counted in: "ml", or "pixels" where pixels have no size."""
+        self._table.setHorizontalHeaderLabels(["Class", "Id", unit, "Show", "Lock"])
+
+    def set_volumes(self, texts: Mapping[int, str]) -> None:
+        """Show the volume of each class, {id: text}."""
+        self._showing = True
+        try:
+            for line in range(self._table.rowCount()):
+                item = self._table.item(line, _VOLUME)
+                text = texts.get(self._id_of(line), "0")
+                if item is not None and item.text() != text:
+                    item.setText(text)
+        finally:
+            self._showing = False
+
+    def _make_table(self) -> _Table:
+        table = _Table(0, 5)
+        table.verticalHeader().hide()
+        table.fit_rows()
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setEditTriggers(
+            QAbstractItemView.EditTrigger.DoubleClicked | QAbstractItemView.EditTrigger.EditKeyPressed
+        )
+        table.setTabKeyNavigation(False)
+        table.setShowGrid(False)
+        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        table.setAccessibleName("Classes")
+        table.setToolTip(
+            "Choose the class that clicks and brush draw; double-click a name (or F2) to change it. "
+            "Locked classes are never overwritten."
+        )
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setMinimumSectionSize(10)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        table.itemChanged.connect(self._on_item_changed)
+        table.itemSelectionChanged.connect(self._on_selection_changed)
+        return table
+
+    def _set_row(self, line: int, shown: ClassRow, volume: str, *, visible: bool) -> None:
         name = QTableWidgetItem(swatch(shown.color), shown.name)
         name.setData(Qt.ItemDataRole.UserRole, shown.id)
-        number = QTableWidgetItem(str(shown.id))
-        number.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
-        number.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-        lock = QTableWidgetItem()
-        lock.setFlags(
-            Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsSelectable
-        )
-        lock.setCheckState(Qt.CheckState.Checked if shown.locked else Qt.CheckState.Unchecked)
-        for place, item in ((_NAME, name), (_ID, number), (_LOCK, lock)):
+        number, size = QTableWidgetItem(str(shown.id)), QTableWidgetItem(volume)
+        for item, side in ((number, Qt.AlignmentFlag.AlignCenter), (size, Qt.AlignmentFlag.AlignRight)):
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+            item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+        items = (name, number, size, _check(visible), _check(shown.locked))
+        for place, item in enumerate(items):
             self._table.setItem(line, place, item)
+
+    def _text(self, line: int, place: int) -> str:
+        item = self._table.item(line, place)
+        return item.text() if item else ""
 
     def _id_of(self, line: int) -> int:
         item = self._table.item(line, _NAME)
@@ -117,10 +177,13 @@ class ClassesPanel(QWidget):
     def _on_item_changed(self, item: QTableWidgetItem) -> None:
         if self._showing:
             return
+        class_id, checked = self._id_of(item.row()), item.checkState() == Qt.CheckState.Checked
         if item.column() == _NAME:
-            self.renamed.emit(self._id_of(item.row()), item.text())
+            self.renamed.emit(class_id, item.text())
         elif item.column() == _LOCK:
-            self.lock_changed.emit(self._id_of(item.row()), item.checkState() == Qt.CheckState.Checked)
+            self.lock_changed.emit(class_id, checked)
+        elif item.column() == _SHOWN:
+            self.visible_changed.emit(class_id, checked)
 
     def _on_selection_changed(self) -> None:
         if not self._showing and self._table.currentRow() >= 0:
@@ -129,6 +192,14 @@ class ClassesPanel(QWidget):
     def _on_remove_clicked(self) -> None:
         if self._table.currentRow() >= 0:
             self.removed.emit(self._id_of(self._table.currentRow()))
+
+
+def _check(checked: bool) -> QTableWidgetItem:
+    """A check box in the table."""
+    item = QTableWidgetItem()
+    item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsSelectable)
+    item.setCheckState(Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked)
+    return item
 
 
 def swatch(color: Sequence[float], size: int = 14) -> QIcon:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from .section import button, column, row
+from .flow import flow
+from .section import button, column
 
 
 class ExportPanel(QWidget):
@@ -29,7 +30,7 @@ class ExportPanel(QWidget):
         )
         self._load = button("Load adapter…", "Use what was learned on another scan", self.load_adapter.emit)
         layout = column(self)
-        layout.addLayout(row(self._export, self._save, self._load))
+        layout.addLayout(flow(self._export, self._save, self._load))
         self.set_ready(False, False)
 
     def set_ready(self, session: bool, learned: bool) -> None:

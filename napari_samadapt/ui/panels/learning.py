@@ -12,7 +12,8 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
 from napari_samadapt.learning.method_texts import METHOD_TEXTS
 
 from ..curves import LearningCurves
-from .section import button, column, hint_label, row
+from .flow import flow
+from .section import button, column, hint_label
 
 _SECONDS = (15, 30, 60, 120, 300)
 
@@ -51,8 +52,6 @@ class LearningPanel(QWidget):
         self._method.view().setMinimumWidth(self._method.view().sizeHintForColumn(0) + 20)
         self._method.activated.connect(lambda place: self.method.emit(str(self._method.itemData(place))))
         self._settings = button("…", "Numbers of the method, and the decoder", self.settings.emit)
-        # The dock lets other buttons shrink.
-        self._settings.setStyleSheet("min-width: 20px; max-width: 20px;")
         self._seconds = QComboBox()
         self._seconds.setToolTip("How long one episode of learning lasts")
         for seconds in _SECONDS:
@@ -72,11 +71,10 @@ class LearningPanel(QWidget):
             "Reset", "Forget everything learned and go back to the plain model", self.reset.emit
         )
         self.curves = LearningCurves()
-        self._status = hint_label(3)
+        self._status = hint_label(2)
         layout = column(self)
-        layout.addLayout(row(self._on, 1, self._method, self._settings, self._seconds))
-        layout.addLayout(row(self._start, self._pause, self._stop))
-        layout.addLayout(row(self._roll_back, self._reset))
+        layout.addLayout(flow(self._on, (self._method, 2), (self._settings, 0), (self._seconds, 1)))
+        layout.addLayout(flow(self._start, self._pause, self._stop, self._roll_back, self._reset))
         layout.addWidget(self.curves)
         layout.addWidget(self._status)
         self.set_state("off", can_start=False)

@@ -1,15 +1,21 @@
-"""The prompt tools: point and box for SAM, brush and eraser for correction, each with its key."""
+"""The prompt tools: point, box, scribble and lasso for SAM, brush and eraser for correction, each with its key."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from .section import button, column, hint_label, row
+from .flow import flow
+from .section import button, column, hint_label
 
 TOOLS = {
     "point": ("Point  P", "Click inside the structure; press P again to release"),
     "box": ("Box  B", "Drag a box around the structure; press B again to release"),
+    "scribble": (
+        "Scribble  S",
+        "Draw a line inside the structure, or outside it with −; press S again to release",
+    ),
+    "lasso": ("Lasso  L", "Draw around the structure, roughly; press L again to release"),
     "brush": ("Brush  2", "Paint the chosen class; [ and ] change the size (napari's own tool)"),
     "eraser": ("Erase  1", "Erase; [ and ] change the size (napari's own tool)"),
 }
@@ -18,6 +24,9 @@ _HINTS = {
     "point": "Click inside the structure. T switches to points outside it.",
     "point-": "Click where the mask is too large. T switches back.",
     "box": "Drag a box around the structure.",
+    "scribble": "Draw a line inside the structure. T switches to lines outside it.",
+    "scribble-": "Draw a line where the mask is too large. T switches back.",
+    "lasso": "Draw around the structure; SAM finds its edge.",
     "brush": "Paint the chosen class. Right-drag encircles an area.",
     "eraser": "Erase what does not belong.",
 }
@@ -25,36 +34,41 @@ _POSITIVE, _NEGATIVE = "+  T", "−  T"
 
 
 class PromptsPanel(QWidget):
-    """`tool(name)` with "" when the active tool is released; `sign(positive)`; `kept()`."""
+    """`tool(name)` with "" when the active tool is released; `sign(positive)`; `kept()`; `mask_used()`."""
 
     tool = Signal(str)
     sign = Signal(bool)
     kept = Signal()
+    mask_used = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._tool = ""
+        self._positive = True
         self._buttons = {
             name: button(text, tip, lambda name=name: self._on_tool_clicked(name), checkable=True)  # type: ignore[misc]
             for name, (text, tip) in TOOLS.items()
         }
         self._sign = button(
-            _POSITIVE, "Positive points (inside) or negative points (outside)", self._on_sign_clicked
+            _POSITIVE,
+            "Points and scribbles inside the structure (+) or outside it (−)",
+            self._on_sign_clicked,
         )
-        self._positive = True
+        self._sign.setObjectName("sign")
+        self._mask = button(
+            "Mask  D",
+            "Give SAM the mask that is there: of the chosen class on this slice, or of the mask layer that is selected",
+            self.mask_used.emit,
+        )
+        self._keep = button(
+            "Keep  K", "Keep this mask: the next prompt is for another object", self.kept.emit
+        )
         self._hint = hint_label(2)
         layout = column(self)
-        tools = row(
-            self._buttons["point"], self._sign, *(self._buttons[name] for name in ("box", "brush", "eraser"))
-        )
-        for place, weight in enumerate((4, 2, 3, 4, 4)):
-            tools.setStretch(place, weight)
-        layout.addLayout(tools)
-        self._keep = button(
-            "Keep  K", "Keep this mask: the next point or box is for another object", self.kept.emit
-        )
-        hint = row(self._hint, self._keep)
-        hint.setStretch(0, 1)
-        layout.addLayout(hint)
+        tools = self._buttons
+        layout.addLayout(flow(tools["point"], self._sign, tools["box"], tools["scribble"], tools["lasso"]))
+        layout.addLayout(flow(tools["brush"], tools["eraser"], self._mask, self._keep))
+        layout.addWidget(self._hint)
         self.set_sign(True)
 
     def set_tool(self, name: str) -> None:
@@ -62,32 +76,25 @@ class PromptsPanel(QWidget):
         for other, made in self._buttons.items():
             made.setChecked(other == name)
         self._tool = name
-        self._show_hint()
+        self.reset_hint()
 
     def set_sign(self, positive: bool) -> None:
         """Show whether points are positive (green) or negative (red)."""
         self._positive = positive
         self._sign.setText(_POSITIVE if positive else _NEGATIVE)
-        color = "#1b7f4d" if positive else "#b3261e"
-        self._sign.setStyleSheet(
-            f"QPushButton {{ background: {color}; color: white; font-weight: 600; padding: 3px 2px; }}"
-            "QPushButton:disabled { background: #555b63; color: #9aa5b1; }"
-        )
-        self._show_hint()
+        self._sign.setProperty("positive", positive)
+        self._sign.style().unpolish(self._sign)  # a style sheet looks at a property only once
+        self._sign.style().polish(self._sign)
+        self.reset_hint()
 
     def set_hint(self, text: str) -> None:
-        """Say something else than the tool's own hint, until the tool changes."""
+        """Say something else than the tool's own hint, until the tool or the slice changes."""
         self._hint.setText(text)
-
-    _tool = ""
 
     def reset_hint(self) -> None:
         """Say the tool's own hint again."""
-        self._show_hint()
-
-    def _show_hint(self) -> None:
-        negative = self._tool == "point" and not self._positive
-        self._hint.setText(_HINTS["point-" if negative else self._tool])
+        negative = self._tool in ("point", "scribble") and not self._positive
+        self._hint.setText(_HINTS[f"{self._tool}-" if negative else self._tool])
 
     def _on_tool_clicked(self, name: str) -> None:
         self.tool.emit("" if name == self._tool else name)

@@ -17,37 +17,56 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-SPACING = 4
-_LINE_HEIGHT = 18
+from .. import remembered
+from .flow import SPACING
 
 
 class Section(QFrame):
-    """A title that folds the panel below it; `extra` stands at the right of the title."""
+    """A title that folds the panel below it; `extra` stands at the right of the title.
 
-    def __init__(self, title: str, panel: QWidget, extra: QWidget | None = None) -> None:
+    With a `name` it opens the next time as it was left.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        panel: QWidget,
+        extra: QWidget | None = None,
+        *,
+        name: str = "",
+        open_: bool = True,
+    ) -> None:
         super().__init__()
         self.panel = panel
+        self._name = name
         self._fold = QToolButton(self)
         self._fold.setText(title)
         self._fold.setCheckable(True)
-        self._fold.setChecked(True)
-        self._fold.setArrowType(Qt.ArrowType.DownArrow)
+        self._fold.setObjectName("fold")
         self._fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._fold.setStyleSheet(
-            "QToolButton { border: none; background: transparent; font-weight: 600; padding: 0; }"
-        )
         self._fold.setToolTip(f"Fold or unfold “{title}”")
         self._fold.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        self._fold.toggled.connect(self._on_fold_toggled)
+        self._fold.toggled.connect(self._show_panel)
+        self._fold.clicked.connect(self._on_fold_clicked)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addLayout(row(self._fold, 1) if extra is None else row(self._fold, 1, extra))
         layout.addWidget(panel)
+        self.set_open(remembered.is_open(name, open_) if name else open_)
 
-    def _on_fold_toggled(self, open_: bool) -> None:
+    def set_open(self, open_: bool) -> None:
+        """Show the panel or only its title; this is not remembered."""
+        self._fold.setChecked(open_)
+        self._show_panel(open_)
+
+    def _show_panel(self, open_: bool) -> None:
         self._fold.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
         self.panel.setVisible(open_)
+
+    def _on_fold_clicked(self, open_: bool) -> None:
+        if self._name:
+            remembered.set_open(self._name, open_)
 
 
 class Column(QScrollArea):
@@ -92,16 +111,44 @@ def button(text: str, tooltip: str, clicked: Callable[[], object], *, checkable:
     made = QPushButton(text)
     made.setToolTip(tooltip)
     made.setCheckable(checkable)
-    made.setMinimumWidth(20)
     made.clicked.connect(lambda _checked=False: clicked())
     return made
 
 
-def hint_label(lines: int = 1) -> QLabel:
-    """A muted, wrapping label for what to do next; plain text only, because names come from files."""
-    label = QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setFixedHeight(lines * _LINE_HEIGHT)  # text of another length must not move what is below
-    label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+class HintLabel(QLabel):
+    """Muted, wrapping text for what to do next, always as high as `lines` lines of the font in use.
+
+    Text of another length must not move what is below. Plain text only, because names come from files.
+    """
+
+    def __init__(self, lines: int = 1) -> None:
+        super().__init__()
+        self._lines = lines
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+
+    def sizeHint(self) -> QSize:
+        return QSize(120, self._height(self._lines))
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+    def heightForWidth(self, width: int) -> int:
+        """More only where the text needs it: in a narrow dock, or with a large font."""
+        return max(self._height(self._lines), int(super().heightForWidth(width)))
+
+    def _height(self, lines: int) -> int:
+        return int(lines * self.fontMetrics().lineSpacing() + 4)
+
+
+def hint_label(lines: int = 1) -> HintLabel:
+    """A label for what to do next."""
+    return HintLabel(lines)
+
+
+def small(label: QLabel) -> QLabel:
+    """The label in the smaller font of the dock's style."""
+    label.setProperty("small", True)
     return label

@@ -11,7 +11,8 @@ from superqt import QElidingLabel
 
 from napari_samadapt.imaging.volume import AXIS_NAMES
 
-from .section import button, column, row
+from .flow import flow
+from .section import button, column, row, small
 
 MODELS = {
     "mini": ("mini", "mini: small, bundled, quick on any machine"),
@@ -52,6 +53,11 @@ class VolumePanel(QWidget):
         self._windows = QComboBox()
         self._windows.setToolTip("Grey values shown, and given to SAM: what you see is what it gets")
         self._windows.activated.connect(self._on_window_activated)
+        self._range = small(QLabel())
+        self._range.setToolTip(
+            "Width and level of the grey values. Shift + drag on the canvas changes them: "
+            "sideways the width, up and down the level"
+        )
         self._models = QComboBox()
         self._models.setToolTip("The SAM that answers your clicks and is adapted")
         for name, (text, tip) in MODELS.items():
@@ -91,6 +97,10 @@ class VolumePanel(QWidget):
             self._windows.addItem(name)
         self._windows.setCurrentText(name)
 
+    def set_range(self, text: str) -> None:
+        """Show the grey values in use in words, as "W 400 L 40"; "" for none."""
+        self._range.setText(text)
+
     def set_model(self, name: str, *, busy: bool = False) -> None:
         """Show which model is in use: a name of MODELS or a path; `busy` while it is being loaded."""
         if self._models.findData(name) < 0:
@@ -127,17 +137,13 @@ class VolumePanel(QWidget):
         first = row(self._name, self._open)
         first.setStretch(0, 1)
         layout.addLayout(first)
-        layout.addLayout(row(*self._axis_buttons.values()))
-        labels = []
-        for text, partner in (("Window", self._windows), ("Model", self._models)):
-            labels.append(QLabel(text))
-            labels[-1].setBuddy(partner)
-            partner.setMinimumContentsLength(5)
-            partner.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        line = row(labels[0], self._windows, labels[1], self._models)
-        line.setStretch(1, 2)
-        line.setStretch(3, 3)
-        layout.addLayout(line)
+        layout.addLayout(flow(*self._axis_buttons.values()))
+        layout.addLayout(
+            flow(
+                _labelled("Window", self._windows, 9, self._range),
+                _labelled("Model", self._models, 6),
+            )
+        )
 
     def _on_window_activated(self, index: int) -> None:
         self.window_preset.emit(self._windows.itemText(index))
@@ -149,3 +155,16 @@ class VolumePanel(QWidget):
             self.model_file.emit()
         elif chosen != self._model:
             self.model.emit(chosen)
+
+
+def _labelled(text: str, partner: QComboBox, letters: int, *more: QWidget) -> QWidget:
+    """A combo box, at least so many letters wide, with its label before it and more behind it."""
+    partner.setMinimumContentsLength(letters)
+    partner.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    label = QLabel(text)
+    label.setBuddy(partner)
+    made = QWidget()
+    line = row(label, partner, *more)
+    line.setStretch(1, 1)
+    made.setLayout(line)
+    return made

@@ -1,0 +1,66 @@
+"""The acts on classes: add, remove, choose, rename, lock, hide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import notify
+from .workplace import Workplace
+
+
+class ClassActs:
+    """Listens to the class table, and to the label chosen by napari's own means.
+
+    `keep_draft` is called before another class is chosen: the open mask stays as it is, without its prompts.
+    """
+
+    def __init__(self, place: Workplace, keep_draft: Callable[[], None]) -> None:
+        self._place = place
+        self._session = place.session
+        self._keep_draft = keep_draft
+        on, panel = place.on, place.panels.classes
+        on(panel.added, lambda: self._session.add_class(self._new_name()))
+        on(panel.removed, self._session.remove_class)
+        on(panel.selected, self.select_class)
+        on(panel.renamed, self.rename_class)
+        on(panel.lock_changed, self._session.set_locked)
+        on(panel.visible_changed, self.show_class)
+        on(place.layers.annotation.events.selected_label, self._on_label_selected)
+
+    def select_class(self, class_id: int) -> None:
+        """Choose what clicks and brush draw; what is drawn is seen."""
+        self._keep_draft()
+        self._place.layers.hidden.discard(class_id)
+        self._session.select_class(class_id)
+
+    def rename_class(self, class_id: int, name: str) -> None:
+        """Give a class another name; a refused name is replaced by the old one in the table."""
+        try:
+            self._session.rename_class(class_id, name)
+        finally:
+            self._place.view.show_classes()
+
+    def show_class(self, class_id: int, visible: bool) -> None:
+        """Show or hide the voxels of a class; its masks stay."""
+        hidden = self._place.layers.hidden
+        (hidden.discard if visible else hidden.add)(class_id)
+        self._place.view.show_classes()
+
+    def _new_name(self) -> str:
+        taken = {shown.name for shown in self._session.classes}
+        number = len(taken) + 1
+        while f"structure {number}" in taken:
+            number += 1
+        return f"structure {number}"
+
+    def _on_label_selected(self, _event: Any) -> None:
+        """The user chose a label by napari's own means (picker, M, spin box): follow it if it is a class."""
+        annotation = self._place.layers.annotation
+        chosen = int(annotation.selected_label)
+        known = {shown.id for shown in self._session.classes}
+        if chosen in known and chosen != self._session.active_class:
+            self.select_class(chosen)
+        elif chosen not in known and chosen != 0:
+            annotation.selected_label = self._session.active_class
+            notify.tell(f"There is no class {chosen}: add it in the class table first.")
