@@ -108,10 +108,6 @@ class EmbeddingCache(SliceCache[EmbeddingKey, ImageEmbedding]):
         self.drop(key for key in self if key.adapter != adapter)
 
 
-class PrefixCache(SliceCache[PrefixKey, SlicePrefix]):
-    """The activations used last."""
-
-
 def entry_bytes(entry: ImageEmbedding | SlicePrefix) -> int:
     """Memory of an entry's tensors."""
     first = entry.features if isinstance(entry, ImageEmbedding) else entry.prefix.tokens

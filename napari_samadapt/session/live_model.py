@@ -20,6 +20,7 @@ from napari_samadapt.learning.forecast import BlockCost, Forecast, best_forecast
 from napari_samadapt.learning.predict import (
     ImageEmbedding,
     MaskPrediction,
+    SlicePrefix,
     decode_mask,
     encode_first_blocks,
     encode_last_blocks,
@@ -33,16 +34,23 @@ from napari_samadapt.learning.semantic import (
     uncertainty_embedded,
 )
 
-from .cache import EmbeddingCache, EmbeddingKey, PrefixCache, PrefixKey
+from .cache import EmbeddingCache, EmbeddingKey, PrefixKey, SliceCache
 from .instant import InstantFit, fit_heads
 from .messages import PredictRequest
+from .prefix_files import PrefixFiles
 from .suggestion import doubt
 
 
 class LiveModel:
     """A SAM, plain until the first adapter is published, with its automatic decoder and its embedding cache."""
 
-    def __init__(self, volume: Volume, sam: PromptableSam, cache: EmbeddingCache | None = None) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        sam: PromptableSam,
+        cache: EmbeddingCache | None = None,
+        prefix_files: PrefixFiles | None = None,
+    ) -> None:
         adapters.remove(sam)  # one that served another session starts plain
         self._volume = volume
         self._sam = sam
@@ -50,7 +58,8 @@ class LiveModel:
         self._state: AdapterState | None = None
         self._encoder_version = 0  # of the adapter that the encoder has; 0 while it is the plain one
         self.cache = cache or EmbeddingCache()
-        self.prefixes = PrefixCache()
+        self.prefixes: SliceCache[PrefixKey, SlicePrefix] = SliceCache()
+        self._prefix_files = prefix_files
         self._costs: tuple[BlockCost, ...] | None = None
         self._frozen = 0  # blocks before the first adapter, now and of the method that is to be trained
 
@@ -83,9 +92,20 @@ class LiveModel:
             image = shown if part is None else cut(shown, part)
             if depth < 1:
                 return encode_slice(sam, image)
-            first = encode_first_blocks(sam, image, depth)
+            first = self._first_blocks(kept_as, image)
             self.prefixes.put(kept_as, first, replace_others=near)
         return encode_last_blocks(sam, first)
+
+    def _first_blocks(self, key: PrefixKey, image: NDArray[np.float32]) -> SlicePrefix:
+        """From the disk, or made now and kept there, where there is one to keep it."""
+        files = self._prefix_files
+        found = files.get(key, image) if files is not None else None
+        if found is not None:
+            return found
+        made = encode_first_blocks(self._sam, image, key.depth)
+        if files is not None:
+            files.put(key, image, made)
+        return made
 
     def expect(self, config: AdapterConfig) -> None:
         """A method that is to be trained: what the blocks before its first adapter give is kept from now on.

@@ -43,6 +43,7 @@ from .messages import (
     episode_seconds,
 )
 from .predictor import Predictor
+from .prefix_files import PrefixFiles
 from .refresh import Refresh
 from .suggestion import Evidence
 from .trainer import Trainer
@@ -83,19 +84,22 @@ class Session(Assistance):
         classes: Mapping[int, str] | Sequence[str] | None = None,
         adapter: AdapterConfig | None = None,
         policy: LearningPolicy | None = None,
+        prefix_folder: Path | None = None,
     ) -> None:
         """Start both threads. `sam` belongs to the session from here on.
 
         `window` and `axis` default to those that suit the volume; `classes` are {id: name} or names for ids from 1;
         `adapter` defaults to `default_adapter`, `policy` to 60 s of learning after each
-        accepted slice (30 s on a GPU).
+        accepted slice (30 s on a GPU). In `prefix_folder`, if given, activations of the frozen blocks are kept for the
+        next time that the volume is opened.
         """
         super().__init__(volume, window, axis, classes)
         self._closed = False
         self._post_to_main = post
         gate = Gate()
+        files = PrefixFiles(prefix_folder) if prefix_folder else None
         self._predictor = Predictor(
-            LiveModel(volume, sam), gate, self._post,
+            LiveModel(volume, sam, prefix_files=files), gate, self._post,
             answered=self._on_answered, predicted=self._on_predicted, failed=self.failed.emit,
         )  # fmt: skip
         self._begin_assistance(self._predictor.run, self._post)
