@@ -137,9 +137,19 @@ def plain_reason(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or "the system refused it")
-        advice = "Choose a shorter name." if error.errno == errno.ENAMETOOLONG else "Choose another place."
+        number = _number_of(error)
+        reason = _REASONS.get(number, error.strerror or "the system refused it")
+        advice = "Choose a shorter name." if number == errno.ENAMETOOLONG else "Choose another place."
         raise NotSavedError(f"{_short(path.name)} was not saved: {reason}. {advice}") from error
+
+
+def _number_of(error: BaseException | None) -> int:
+    """The system's number of an OSError, or of the one behind it where a library put its own in front."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return 0
 
 
 def _short(name: str) -> str:
