@@ -8,65 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_samadapt.imaging.errors import SamAdaptError
-from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.prompts import Prompts
-from napari_samadapt.imaging.volume import SliceKey, Volume, take_slice
-from napari_samadapt.session.keeping import Keeping
-from napari_samadapt.session.messages import PredictResponse
+from napari_samadapt.imaging.volume import SliceKey, take_slice
 
 SHAPE = (4, 5, 6)
 KEY = SliceKey(0, 1)
 BOX = Prompts(box=np.array([0, 0, 3, 3]))
-
-
-class Desk(Keeping):
-    """A session whose model is asked and answers when told to."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            Volume(np.zeros(SHAPE), np.eye(4)), Window(0, 1), 0, {1: "liver", 2: "spleen", 5: "kidney"}
-        )
-        self.asked = []
-
-    def _ask(self, request) -> None:
-        self.asked.append(request)
-
-    def _on_changed(self, keys) -> None:
-        pass
-
-    def answer(self, mask) -> None:
-        self._on_answered(PredictResponse(self.asked[-1], mask, 0.9))
-
-    def predict(self, key, labels) -> None:
-        self._book.put_prediction(key, labels)
-
-    def everything(self) -> tuple:
-        book = self._book
-        marks = {key: (mark.accepted, mark.proposed, mark.draft is None) for key, mark in book.marks.items()}
-        return (
-            self.annotation.tolist(),
-            book._fixed.tolist(),
-            marks,
-            self.classes,
-            self.can_undo,
-            self.can_redo,
-        )
-
-
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
-
-
-def paint(
-    desk: Desk, index: int, value: int, rows: slice = slice(1, 4), columns: slice = slice(1, 4)
-) -> None:
-    plane = np.zeros(SHAPE, bool)
-    plane[index, rows, columns] = True
-    indices = np.nonzero(plane & (desk.annotation != value))
-    before = desk.annotation[indices]
-    desk.annotation[indices] = value
-    desk.record_edit(indices, before, np.full(len(before), value))
 
 
 def block(value: int, index: int = 1) -> np.ndarray:
@@ -79,25 +26,25 @@ def block(value: int, index: int = 1) -> np.ndarray:
 
 
 def test_a_class_goes_with_its_voxels_and_comes_back_with_undo(desk):
-    paint(desk, 0, 1)
-    paint(desk, 1, 2)
+    desk.paint(0, 1)
+    desk.paint(1, 2)
     desk.accept(KEY)
-    paint(desk, 2, 2, columns=slice(0, 2))
-    before = desk.everything()
+    desk.paint(2, 2, columns=slice(0, 2))
+    before = desk.state
     desk.rename_class(1, "the liver")
     desk.remove_class(2)
     assert [shown.id for shown in desk.classes] == [1, 5]
     assert set(np.unique(desk.annotation)) == {0, 1}
     assert desk.accepted == {KEY}, "an accepted slice stays accepted"
     assert desk.can_undo == "removal of spleen"
-    removed = desk.everything()
+    removed = (desk.state, desk.steps)
     desk.undo()
     assert desk.classes[0].name == "the liver", "what was not part of the step stays"
     desk.rename_class(1, "liver")
-    assert desk.everything()[:4] == before[:4]
+    assert desk.state == before
     desk.rename_class(1, "the liver")
     desk.redo()
-    assert desk.everything() == removed
+    assert (desk.state, desk.steps) == removed
 
 
 def test_a_class_without_voxels_comes_back_too(desk):
@@ -138,7 +85,7 @@ def test_a_removed_class_is_no_longer_predicted_and_no_draft_of_it_stays_open(de
 
 def test_imported_masks_are_the_users_own_in_one_step(desk):
     desk.predict(KEY, np.full(SHAPE[1:], 1, np.uint16))
-    before = desk.everything()
+    before = desk.state
     done = desk.import_labels(block(7), {7: "stomach"})
     assert done.slices == (KEY,)
     assert [(added.id, added.name) for added in done.new_classes] == [(7, "stomach")]
@@ -149,13 +96,13 @@ def test_imported_masks_are_the_users_own_in_one_step(desk):
     assert (desk.annotation[1, :2, :2] == 7).all(), "a mask of SAM does not replace what was imported"
     desk.undo()
     assert desk.undo() == "import of masks"
-    assert desk.everything()[:4] == before[:4]
+    assert desk.state == before
     desk.redo()
     assert desk._classes.names[7] == "stomach"
 
 
 def test_what_the_user_has_stays_where_the_masks_say_nothing(desk):
-    paint(desk, 1, 1)
+    desk.paint(1, 1)
     kept = desk.annotation.copy()
     desk.import_labels(block(2))
     assert (desk.annotation[1, :2, :2] == 2).all()
@@ -165,8 +112,8 @@ def test_what_the_user_has_stays_where_the_masks_say_nothing(desk):
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_accepted_slices_and_locked_classes_stay_unless_asked(desk, overwrite):
-    paint(desk, 1, 1, slice(0, 2), slice(0, 2))
-    paint(desk, 2, 1, slice(0, 2), slice(0, 2))
+    desk.paint(1, 1, slice(0, 2), slice(0, 2))
+    desk.paint(2, 1, slice(0, 2), slice(0, 2))
     desk.accept(KEY)
     desk.set_locked(1, True)
     masks = block(2, 1) + block(2, 2) + block(2, 3)
@@ -202,8 +149,8 @@ def test_an_empty_import_is_no_step(desk):
 # Taking work up.
 
 
-def test_work_is_taken_up_with_its_drafts_prompts_and_undo_steps(desk):
-    paint(desk, 0, 1)
+def test_work_is_taken_up_with_its_drafts_prompts_and_undo_steps(desk, make_desk):
+    desk.paint(0, 1)
     desk.accept(SliceKey(0, 0))
     desk.select_class(5)
     desk.set_prompts(KEY, BOX)
@@ -211,20 +158,20 @@ def test_work_is_taken_up_with_its_drafts_prompts_and_undo_steps(desk):
     desk.set_prompts(SliceKey(0, 3), BOX)
     desk.undo()
     desk.redo()
-    other = Desk()
+    other = make_desk()
     other.take_up(desk.work)
-    assert other.everything() == desk.everything()
+    assert (other.state, other.steps) == (desk.state, desk.steps)
     assert other.prompts.keys() == desk.prompts.keys()
     assert other.active_class == 5
     assert [request.key for request in other.asked] == [SliceKey(0, 3)], "asked again where no mask had come"
     assert other.undo() == desk.undo()
-    assert other.everything() == desk.everything()
+    assert (other.state, other.steps) == (desk.state, desk.steps)
 
 
-def test_a_session_with_work_of_its_own_takes_up_no_other(desk):
-    paint(desk, 0, 1)
+def test_a_session_with_work_of_its_own_takes_up_no_other(desk, make_desk):
+    desk.paint(0, 1)
     with pytest.raises(SamAdaptError, match="work on this volume already"):
-        desk.take_up(Desk().work)
+        desk.take_up(make_desk().work)
 
 
 ACTS = st.tuples(
@@ -232,18 +179,15 @@ ACTS = st.tuples(
 )
 
 
-@given(st.lists(ACTS, max_size=25))
+@given(acts=st.lists(ACTS, max_size=25))
 @settings(max_examples=60, deadline=None)
-def test_undoing_everything_and_redoing_it_restores_every_state(acts):
-    desk, states = Desk(), []
-
-    def state() -> tuple:
-        return desk.everything()[:4]
+def test_undoing_everything_and_redoing_it_restores_every_state(make_desk, acts):
+    desk, states = make_desk(), []
 
     for act, number in acts:
-        before, steps = state(), desk._book.history.steps[0]
+        before, steps = desk.state, desk._book.history.steps[0]
         if act == "paint" and desk.classes:
-            paint(desk, number, desk.classes[-1].id)
+            desk.paint(number, desk.classes[-1].id)
         elif act in ("accept", "reject"):
             getattr(desk, act)(SliceKey(0, number))
         elif act == "remove" and desk.classes:
@@ -254,14 +198,14 @@ def test_undoing_everything_and_redoing_it_restores_every_state(acts):
             continue
         if desk._book.history.steps[0] != steps:
             states.append(before)
-    final = state()
+    final = desk.state
     for wanted in reversed(states):
         assert desk.undo() is not None
-        assert state()[:3] == wanted[:3]
-        assert [shown.id for shown in state()[3]] == [shown.id for shown in wanted[3]]
+        assert desk.state[:3] == wanted[:3]
+        assert [shown.id for shown in desk.state[3]] == [shown.id for shown in wanted[3]]
     assert desk.undo() is None
     while desk.redo():
         pass
-    assert state() == final
+    assert desk.state == final
     for index in range(SHAPE[0]):
         assert not (take_slice(desk.prediction, SliceKey(0, index))).any()
