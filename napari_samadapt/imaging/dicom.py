@@ -7,229 +7,151 @@ and MONOCHROME1 is inverted, as it is meant to be shown.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+import filecmp
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicom_headers import DicomFile, Frame, NoImageError, is_dicom, read_dicom_file
+from .dicom_headers import DicomFile, NoImageError, is_dicom, read_dicom_file
+from .dicom_resample import resampled
+from .dicom_series import chosen_group
+from .dicom_stack import Stack, place_frames
 from .errors import SamAdaptError
 from .memory import check_budget
-from .native import LPS_TO_RAS, read_isolated, single_volume
-from .questions import Answers
+from .native import read_isolated, single_volume
+from .questions import Answers, Choice, Question
 from .volume import Source, Volume
 
-_PLACE_MM = 0.06  # positions are often rounded to 0.1 mm
-_PLACE_SHARE = 0.02  # of the slice distance
-_SAME_MM = 0.01  # two slices closer than this are at the same place
+_MOST_FILES = 50_000
+_TOLD = 5  # reasons that fit into a note
 _INVERTED = "The file is MONOCHROME1 (dark is high): its values are inverted here."
-_NO_PLACE = "The DICOM file states no position: overlays on other scans are not valid."
-_CINE = "The frames of this DICOM file have no position: they are shown as a stack."
+_INDEX = "DICOMDIR"
 
 
-class DicomAuditError(SamAdaptError):
-    """A DICOM folder whose images do not form one volume; the message says why."""
+def read_dicom(path: Path, answers: Answers) -> Volume:
+    """Read one DICOM file, or a folder, as a volume in real units (HU for CT).
 
-
-def read_dicom(path: Path) -> Volume:
-    """Read one DICOM file, or a folder that holds one series, as a volume in real units (HU for CT).
-
-    Raises DicomAuditError for several series, gaps, duplicate positions, tilt and mixed images; SamAdaptError
-    for damaged files.
+    Asks which of several volumes (series), what to do about slices that are no even stack (stack), and whether to
+    go on without damaged files (damaged). Raises SamAdaptError for what cannot be read or placed.
     """
-    files, ignored = ([read_dicom_file(path)], 0) if path.is_file() else _images_in(path)
-    _check_one_series(files, path)
-    _check_alike(files, path)
-    frames = [frame for file in files for frame in file.frames]
-    frames, affine, notes = place_frames(frames, path.name)
-    if ignored:
-        notes = (*notes, f"{ignored} files without an image were left out.")
-    if files[0].photometric == "MONOCHROME1":
+    if path.name.upper() == _INDEX:
+        path = path.parent
+    files, notes = ([read_dicom_file(path)], ()) if path.is_file() else _images_in(path, answers)
+    group = chosen_group(files, path.name, answers)
+    stack = place_frames(group.frames, path.name, answers)
+    data = _read_pixels(files, stack)
+    if group.label:
+        notes = (*notes, f"Of several images at each place these are open: {group.label}.")
+    if group.file.photometric == "MONOCHROME1":
         notes = (*notes, _INVERTED)
-    data = _read_pixels(files, frames)
-    spatial = frames[0].position is not None and frames[0].orientation is not None
-    stored = tuple((frame.path, frame.index) for frame in frames)
-    return Volume(data, affine, Source(path, "dicom", None, spatial, files[0].modality, notes, stored))
+    source = Source(
+        path,
+        "dicom",
+        spatial=stack.spatial,
+        modality=group.file.modality,
+        notes=(*stack.notes, *notes),
+        frames=() if stack.resampling else tuple((frame.path, frame.index) for frame in stack.frames),
+        resampled=stack.resampling is not None,
+        padding=group.file.padding,
+    )
+    return Volume(data, stack.affine, source)
 
 
-def _images_in(folder: Path) -> tuple[list[DicomFile], int]:
-    """The image files of a folder, and how many files hold no image."""
-    files, ignored = [], 0
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name == "DICOMDIR" or not path.is_file():
+def _images_in(folder: Path, answers: Answers) -> tuple[list[DicomFile], tuple[str, ...]]:
+    """The image files of a folder, or of its subfolders where it holds none itself, and what was left out."""
+    files, reasons, damaged = _sorted_out(_files_in(folder, deep=False))
+    if not files and not damaged:
+        files, reasons, damaged = _sorted_out(_files_in(folder, deep=True))
+    if damaged and not files:
+        raise SamAdaptError(damaged[0])
+    if not files:
+        raise SamAdaptError(f"{folder.name} holds no DICOM images: choose the folder that holds one series.")
+    if damaged:
+        text = f"{len(damaged)} of {len(files) + len(damaged)} images in {folder.name} cannot be read: {damaged[0]}"
+        go_on = Choice("leave-out", f"open the {len(files)} others; slices may be missing")
+        answers.to(Question("damaged", text, (go_on,)))
+        reasons = [*reasons, *damaged]
+    files, copies = _without_copies(files)
+    if copies:
+        reasons.append(f"{copies} are copies of others.")
+    told = " ".join(reasons[:_TOLD]) + (" …" if len(reasons) > _TOLD else "")
+    return files, (f"Files were left out: {told}",) if reasons else ()
+
+
+def _files_in(folder: Path, *, deep: bool) -> Iterator[Path]:
+    """The files that are worth a look, sorted; raises SamAdaptError for more than a study can have."""
+    found = folder.rglob("*") if deep else folder.iterdir()
+    paths = []
+    for path in found:
+        if path.name.startswith(".") or path.name.upper() == _INDEX or not path.is_file():
             continue
+        paths.append(path)
+        if len(paths) > _MOST_FILES:
+            raise SamAdaptError(
+                f"{folder.name} holds more than {_MOST_FILES:,} files: choose the folder of one series."
+            )
+    return iter(sorted(paths))
+
+
+def _sorted_out(paths: Iterator[Path]) -> tuple[list[DicomFile], list[str], list[str]]:
+    """The image files, why others are none, and what is wrong with damaged ones."""
+    files: list[DicomFile] = []
+    others, reasons, damaged = 0, [], []
+    for path in paths:
         if not is_dicom(path):
-            ignored += 1
+            others += 1
             continue
         try:
             files.append(read_dicom_file(path))
-        except NoImageError:
-            ignored += 1
-    if not files:
-        raise SamAdaptError(f"{folder.name} holds no DICOM images: choose the folder that holds one series.")
-    return files, ignored
+        except NoImageError as error:
+            reasons.append(str(error))
+        except SamAdaptError as error:
+            damaged.append(str(error))
+    if others:
+        reasons.append(f"{others} are no DICOM files." if others > 1 else "1 is no DICOM file.")
+    return files, reasons, damaged
 
 
-def _check_one_series(files: Sequence[DicomFile], path: Path) -> None:
-    series: dict[str, list[DicomFile]] = defaultdict(list)
+def _without_copies(files: Sequence[DicomFile]) -> tuple[list[DicomFile], int]:
+    """The files without byte-equal copies of others, and how many those are."""
+    kept: dict[str, DicomFile] = {}
+    single = []
     for file in files:
-        series[file.series].append(file)
-    if len(series) > 1:
-        lines = [
-            f"series {some[0].series_number} ({some[0].modality}, {len(some)} files)"
-            for some in series.values()
-        ]
-        shown = ", ".join(lines[:6]) + (", …" if len(lines) > 6 else "")
-        raise DicomAuditError(
-            f"{path.name} holds {len(series)} series: {shown}. Put one of them into a folder of its own."
-        )
+        first = kept.setdefault(file.instance or str(file.path), file)
+        if first is file or not filecmp.cmp(first.path, file.path, shallow=False):
+            single.append(file)
+    return single, len(files) - len(single)
 
 
-def _check_alike(files: Sequence[DicomFile], path: Path) -> None:
-    kinds = {(file.photometric, file.samples, file.frames[0].rows, file.frames[0].columns) for file in files}
-    if len(kinds) > 1:
-        text = "; ".join(f"{columns} x {rows} {name}" for name, _, rows, columns in sorted(kinds))
-        raise DicomAuditError(f"The images in {path.name} differ ({text}), so they are not one volume.")
-
-
-def place_frames(
-    frames: Sequence[Frame], name: str
-) -> tuple[list[Frame], NDArray[np.float64], tuple[str, ...]]:
-    """Frames in order of position, the affine of (x, y, z) to RAS mm, and notes for the user.
-
-    Raises DicomAuditError unless the frames lie on one straight, even grid.
-    """
-    placed = [frame for frame in frames if frame.position and frame.orientation]
-    if not placed:
-        return _without_place(frames, name)
-    if len(placed) < len(frames):
-        raise DicomAuditError(
-            f"{len(frames) - len(placed)} of {len(frames)} images in {name} state no position."
-        )
-    spacing = _common_spacing(placed, name)
-    across, down = _common_directions(placed, spacing, name)
-    normal = np.cross(across, down)
-
-    positions = np.array([frame.position for frame in placed], np.float64)  # (N, 3) LPS mm
-    order = np.argsort(positions @ normal, kind="stable")
-    placed, positions = [placed[index] for index in order], positions[order]
-    start, step = 0.0, placed[0].thickness or 1.0
-    if len(placed) > 1:
-        start, step = _even_steps(positions, normal, name)
-
-    lps = np.eye(4)
-    lps[:3, :3] = np.stack([across * spacing[1], down * spacing[0], normal * step], axis=1)
-    lps[:3, 3] = positions[0] + start * normal
-    return placed, LPS_TO_RAS @ lps, ()
-
-
-def _without_place(
-    frames: Sequence[Frame], name: str
-) -> tuple[list[Frame], NDArray[np.float64], tuple[str, ...]]:
-    """One picture or one cine loop; several files without positions have no order."""
-    if len({frame.path for frame in frames}) > 1:
-        raise DicomAuditError(
-            f"The images in {name} state no positions, so their order is unknown: open one file."
-        )
-    row, column = frames[0].spacing or (1.0, 1.0)
-    notes = (_NO_PLACE,) if len(frames) == 1 else (_NO_PLACE, _CINE)
-    return list(frames), np.diag([-column, -row, 1.0, 1.0]), notes
-
-
-def _common_spacing(frames: Sequence[Frame], name: str) -> tuple[float, float]:
-    """(row, column) mm of all frames."""
-    found = {frame.spacing for frame in frames}
-    if None in found:
-        raise DicomAuditError(f"Images in {name} state no pixel size, so they cannot be placed.")
-    sizes = np.array(sorted(spacing for spacing in found if spacing is not None))
-    if np.ptp(sizes, axis=0).max() * max(frames[0].rows, frames[0].columns) > _PLACE_MM:
-        raise DicomAuditError(f"The images in {name} have different pixel sizes, so they are not one volume.")
-    row, column = frames[0].spacing or (1.0, 1.0)
-    return row, column
-
-
-def _common_directions(
-    frames: Sequence[Frame], spacing: tuple[float, float], name: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors (3,) LPS along a row and down a column."""
-    found = np.array([frame.orientation for frame in frames], np.float64)  # (N, 6)
-    reach = max(frames[0].rows * spacing[0], frames[0].columns * spacing[1])
-    if np.abs(found - found[0]).max() * reach > max(_PLACE_MM, 1e-4 * reach):
-        raise DicomAuditError(f"The images in {name} are oriented differently (a localizer among them?).")
-    across, down = found[0, :3], found[0, 3:]
-    lengths = np.linalg.norm(across), np.linalg.norm(down)
-    if not np.allclose(lengths, 1.0, atol=1e-2) or abs(across @ down) > 1e-3:
-        raise DicomAuditError(f"The images in {name} state directions that are not at right angles.")
-    across = across / lengths[0]
-    down = down - (down @ across) * across  # rounding in the file
-    return across, down / np.linalg.norm(down)
-
-
-def _even_steps(
-    positions: NDArray[np.float64], normal: NDArray[np.float64], name: str
-) -> tuple[float, float]:
-    """Where an even stack starts, in mm from the first slice, and its slice distance in mm.
-
-    Raises DicomAuditError unless the slices (N, 3) are even and straight.
-    """
-    along = (positions - positions[0]) @ normal
-    steps = np.diff(along)
-    usual, count = float(np.median(steps)), len(along)
-    if steps.min() < _SAME_MM:
-        first = int(np.argmin(steps))
-        places = int(np.sum(steps >= _SAME_MM)) + 1
-        raise DicomAuditError(
-            f"{name} has {count} images at only {places} place(s), {first + 1} and {first + 2} coincide: "
-            "several echoes, times or reconstructions. Put one of them into a folder of its own."
-        )
-    allowed = max(_PLACE_MM, _PLACE_SHARE * usual)
-    if steps.max() > 1.5 * usual or (count == 3 and steps.max() > 1.5 * steps.min()):
-        first = int(np.argmax(steps))
-        raise DicomAuditError(
-            f"{name} has a gap of {steps.max():.3g} mm between slices {first + 1} and {first + 2}; the rest "
-            f"are {steps.min():.3g} mm apart, so slices are missing."
-        )
-    start, step = _line_through(along)
-    if np.abs(along - (start + step * np.arange(count))).max() > allowed:
-        raise DicomAuditError(
-            f"The slices in {name} are unevenly spaced, {steps.min():.3g} to {steps.max():.3g} mm apart: "
-            "resample them to an even distance first."
-        )
-    sideways = positions - positions[0] - np.outer(along, normal)
-    shift = float(np.linalg.norm(sideways, axis=1).max())
-    if shift > allowed:
-        tilt = np.degrees(np.arctan2(shift, along[-1]))
-        raise DicomAuditError(
-            f"The slices in {name} are shifted sideways by {shift:.3g} mm (gantry tilt of {tilt:.3g}°): "
-            "resample them onto a straight grid first."
-        )
-    return start, step
-
-
-def _line_through(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Start and step of the even sequence nearest to `values`, by least squares."""
-    number = np.arange(len(values)) - (len(values) - 1) / 2
-    step = float(number @ values / (number @ number))
-    return float(values.mean() + number[0] * step), step
-
-
-def _read_pixels(files: Sequence[DicomFile], frames: Sequence[Frame]) -> NDArray[Any]:
-    """(z, y, x) or (z, y, x, 3) of the frames in their order, in real units."""
-    check_budget(len(frames) * frames[0].rows * frames[0].columns * 4 * files[0].samples, files[0].path)
-    order = {file.path: number for number, file in enumerate(files)}
-    arrays = [
-        single_volume(array, file.path.name, Answers())[0]
-        for (array, _), file in zip(read_isolated(list(order)), files, strict=True)
-    ]
-    for file, array in zip(files, arrays, strict=True):
-        if array.shape[:3] != (len(file.frames), file.frames[0].rows, file.frames[0].columns):
+def _read_pixels(files: Sequence[DicomFile], stack: Stack) -> NDArray[Any]:
+    """(z, y, x) or (z, y, x, 3) on the grid of the stack, in real units."""
+    needed = {frame.path for frame in stack.frames}
+    files = [file for file in files if file.path in needed]
+    pixels = max(
+        int(np.prod(stack.shape)), sum(len(file.frames) for file in files) * stack.shape[1] * stack.shape[2]
+    )
+    check_budget(pixels * 4 * files[0].samples, files[0].path)
+    decoded = read_isolated([file.path for file in files], [file.coding for file in files])
+    arrays = {}
+    for file, (array, _) in zip(files, decoded, strict=True):
+        if array.shape[-1] not in (1, 3, 4) or (array.shape[-1] > 1 and array.dtype != np.uint8):
+            raise SamAdaptError(
+                f"{file.path.name} has {array.shape[-1]} values of type {array.dtype} per pixel: "
+                "only grey and RGB of 8 bits can be shown."
+            )
+        values, _ = single_volume(array, file.path.name, Answers())
+        if values.shape[:3] != (len(file.frames), file.frames[0].rows, file.frames[0].columns):
             raise SamAdaptError(
                 f"{file.path.name} is damaged: its pixels are not those that its header names."
             )
-    return _narrowed(np.stack([arrays[order[frame.path]][frame.index] for frame in frames]))
+        arrays[file.path] = values
+    slices = np.stack([arrays[frame.path][frame.index] for frame in stack.frames])
+    if stack.resampling is not None:
+        slices = resampled(_narrowed(slices), stack.resampling.starts, stack.shape)
+    return _narrowed(slices)
 
 
 def _narrowed(values: NDArray[Any]) -> NDArray[Any]:

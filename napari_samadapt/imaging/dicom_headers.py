@@ -6,6 +6,7 @@ Only the tags named here are read; names and numbers of patients are never touch
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,21 @@ _TAGS = [
     "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation", "PixelSpacing", "ImagePositionPatient",
     "ImageOrientationPatient", "SpacingBetweenSlices", "SliceThickness", "PerFrameFunctionalGroupsSequence",
     "SharedFunctionalGroupsSequence", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
+    "SOPInstanceUID", "FrameOfReferenceUID", "InstanceNumber", "PixelRepresentation", "RescaleSlope",
+    "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit", "EchoTime", "DiffusionBValue",
+    "TemporalPositionIdentifier", "TriggerTime", "ImageType", "AcquisitionNumber", "ConvolutionKernel",
 ]  # fmt: skip
+_DIFFERENCES = {
+    "EchoTime": "echo time {} ms", "EffectiveEchoTime": "echo time {} ms", "DiffusionBValue": "b = {}",
+    "TemporalPositionIdentifier": "time {}", "TemporalPositionIndex": "time {}", "TriggerTime": "trigger {} ms",
+    "ImageType": "{}", "FrameType": "{}", "ConvolutionKernel": "kernel {}", "AcquisitionNumber": "acquisition {}",
+}  # fmt: skip
+"""What can differ between images of the same place: the field, and how it is shown. None of it names anybody."""
+
+_GROUPS = (
+    "MREchoSequence", "MRDiffusionSequence", "FrameContentSequence", "MRImageFrameTypeSequence",
+    "CTImageFrameTypeSequence", "CardiacSynchronizationSequence",
+)  # fmt: skip
 _NO_IMAGES = {
     "SEG": "a segmentation", "RTDOSE": "a dose map", "RTSTRUCT": "a set of contours", "RTPLAN": "a plan",
     "SR": "a report", "PR": "a presentation state", "KO": "a list of images", "REG": "a registration",
@@ -29,6 +44,7 @@ _DAMAGED = (
     AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OverflowError, StopIteration,
     TypeError, UnicodeError, ValueError, struct.error,
 )  # fmt: skip
+_CODE = re.compile(r"[A-Za-z0-9_./ +-]+")
 _LARGE = 4096  # values longer than this many bytes stay on the disk
 _PIXEL_DATA = 0x7FE00010
 
@@ -38,6 +54,8 @@ class Frame:
     """One image of a DICOM file. LPS mm; `position` is the centre of the first pixel; None where not stated.
 
     `orientation` holds the directions of a row's and of a column's pixels; `spacing` is (row, column) mm.
+    `differences` holds fields, and their values as plain text, that tell images of the same place apart; `order`
+    is the number that the file gives its image.
     """
 
     path: Path
@@ -48,19 +66,29 @@ class Frame:
     orientation: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
     thickness: float | None
+    differences: tuple[tuple[str, str], ...] = ()
+    order: int = 0
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """The frames of one file and what they have in common."""
+    """The frames of one file and what they have in common.
+
+    `series` and `instance` are UIDs, `space` is that of the frame of reference; `padding` is the lowest and the
+    highest value, in real units, of pixels without a measurement; `coding` is the name of the transfer syntax.
+    """
 
     path: Path
     series: str
+    instance: str
+    space: str
     series_number: str
     modality: str
     photometric: str
     samples: int
     bits: int
+    coding: str
+    padding: tuple[float, float] | None
     frames: tuple[Frame, ...]
 
 
@@ -108,22 +136,44 @@ def _described(header: Any, path: Path) -> DicomFile:
     samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 16)
     photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
     count = int(header.get("NumberOfFrames") or 1)
-    _check_pixels(header, path, int(rows) * int(columns) * count, samples * bits, photometric)
+    syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
+    _check_pixels(header, path, int(rows) * int(columns) * count, samples * bits, photometric, syntax)
     return DicomFile(
         path=path,
         series=str(header.get("SeriesInstanceUID") or ""),
-        series_number=str(header.get("SeriesNumber") or "?"),
-        modality=modality,
-        photometric=photometric,
+        instance=str(header.get("SOPInstanceUID") or ""),
+        space=str(header.get("FrameOfReferenceUID") or ""),
+        series_number=_plain(header.get("SeriesNumber")) or "0",
+        modality=_plain(modality),
+        photometric=_plain(photometric),
         samples=samples,
         bits=bits,
+        coding=str(syntax.name) if syntax is not None and syntax.is_transfer_syntax else "",
+        padding=_padding(header, photometric),
         frames=tuple(_frames(header, path, count)),
     )
 
 
-def _check_pixels(header: Any, path: Path, pixels: int, bits: int, photometric: str) -> None:
+def _plain(value: Any) -> str:
+    """A short code from a header; anything that is no code is left out, whatever it may hold."""
+    several = hasattr(value, "__iter__") and not isinstance(value, str)
+    text = "" if value is None else "/".join(map(str, value)) if several else str(value)
+    return text if len(text) <= 64 and _CODE.fullmatch(text) else ""
+
+
+def _padding(header: Any, photometric: str) -> tuple[float, float] | None:
+    """The range of real values that stand for "not measured"; None where there is none."""
+    first = header.get("PixelPaddingValue")
+    if not isinstance(first, int) or photometric != "MONOCHROME2":
+        return None
+    last = header.get("PixelPaddingRangeLimit")
+    slope, offset = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
+    ends = [slope * end + offset for end in (first, last if isinstance(last, int) else first)]
+    return min(ends), max(ends)
+
+
+def _check_pixels(header: Any, path: Path, pixels: int, bits: int, photometric: str, syntax: Any) -> None:
     """Refuse an uncompressed file that holds fewer pixels than its header names."""
-    syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
     if syntax is None or not syntax.is_transfer_syntax or syntax.is_compressed or syntax.is_deflated:
         return
     element = header.get_item(_PIXEL_DATA, keep_deferred=True)
@@ -148,6 +198,8 @@ def _frames(header: Any, path: Path, count: int) -> Iterator[Frame]:
         )
     else:
         groups = [[frame, shared] for frame in each]
+        _check_same_scaling(each, path)
+    order = header.get("InstanceNumber")
     for index, group in enumerate(groups):
         yield Frame(
             path=path,
@@ -158,7 +210,33 @@ def _frames(header: Any, path: Path, count: int) -> Iterator[Frame]:
             orientation=_find(group, "PlaneOrientationSequence", "ImageOrientationPatient", 6),
             spacing=_find(group, "PixelMeasuresSequence", "PixelSpacing", 2),
             thickness=_thickness(group),
+            differences=tuple(_differences([*group, header])),
+            order=int(order) if isinstance(order, int) else 0,
         )
+
+
+def _check_same_scaling(each: Any, path: Path) -> None:
+    """Refuse frames with a scaling of their own: the decoder gives all frames the scaling of the first."""
+    found = set()
+    for frame in each:
+        group = _first(frame, "PixelValueTransformationSequence")
+        found.add((group.get("RescaleSlope"), group.get("RescaleIntercept")))
+    if len(found) > 1:
+        raise SamAdaptError(
+            f"The frames of {path.name} are scaled differently, which cannot be read: "
+            "export it as one file per image."
+        )
+
+
+def _differences(groups: list[Any]) -> Iterator[tuple[str, str]]:
+    """The fields that may tell a frame from others of its place, from the first group that states each."""
+    for name, shown in _DIFFERENCES.items():
+        for group in groups:
+            places = (group, *(_first(group, sequence) for sequence in _GROUPS)) if group else ()
+            value = next((place[name].value for place in places if name in place), None)
+            if text := _plain(value):
+                yield name, shown.format(text)
+                break
 
 
 def _only_spacing(header: Any) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _read_as(kind: str, path: Path, answers: Answers, *, exact: bool) -> Volume:
     if kind == "dicom":
         from .dicom import read_dicom
 
-        return read_dicom(path)
+        return read_dicom(path, answers)
     from .native import read_native
 
     return read_native(path, kind, answers)

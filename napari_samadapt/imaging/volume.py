@@ -43,7 +43,8 @@ class Source:
     `notes` are sentences that the user should see. `frames` names the DICOM file and the frame in it (from 0)
     of each slice, in the order of the array; it is empty where a slice is not one stored frame. `resampled` says
     that the voxels are not those of the file, but were interpolated onto another grid. `choices` holds the answers
-    (question, value) that it took to read the file.
+    (question, value) that it took to read the file. `padding` is the lowest and the highest value of voxels that were
+    not measured, or None.
     """
 
     path: Path | None = None
@@ -55,6 +56,7 @@ class Source:
     frames: tuple[tuple[Path, int], ...] = ()
     resampled: bool = False
     choices: tuple[tuple[str, str], ...] = ()
+    padding: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, order=True)

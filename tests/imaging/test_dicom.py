@@ -12,9 +12,10 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from napari_samadapt.imaging.dicom import DicomAuditError, place_frames
 from napari_samadapt.imaging.dicom_headers import Frame
+from napari_samadapt.imaging.dicom_stack import place_frames
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.questions import Answers, QuestionError
 from napari_samadapt.imaging.reading import read_volume
 
 ORDERS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
@@ -80,30 +81,82 @@ def test_every_scan_direction_lies_where_its_pixels_are(order, signs):
         Frame(None, index, 5, 6, tuple(step * 3 * index + (1, 2, 3)), (*across, *down), (0.9, 0.8), None)
         for index in RNG.permutation(4)
     ]
-    placed, affine, _ = place_frames(frames, "ct")
-    for z, frame in enumerate(placed):
+    stack = place_frames(frames, "ct", Answers())
+    for z, frame in enumerate(stack.frames):
         for row, column in product((0, 4), (0, 5)):
             lps = np.array(frame.position) + across * 0.8 * column + down * 0.9 * row
-            ras = (affine @ (column, row, z, 1))[:3]
+            ras = (stack.affine @ (column, row, z, 1))[:3]
             np.testing.assert_allclose(ras, lps * (-1, -1, 1), atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("positions", "says"),
+    ("positions", "says", "values"),
     [
-        (up(0, 3, 9, 12), "gap of 6 mm between slices 2 and 3"),
-        (up(0, 3, 9), "gap of 6 mm"),
-        (up(0, 3, 3, 6), "coincide"),
-        (up(0, 0, 3, 3), "only 2 place"),
-        (up(0, 3, 6.5, 9), "unevenly spaced"),
-        ([(0, 0, 0), (0, 1, 3), (0, 2, 6)], "gantry tilt of 18.4"),
-        (up(0, 0), "coincide"),
+        (up(0, 3, 9, 12), "gap of 6 mm between slices 2 and 3", ["1-2", "3-4", "resample"]),
+        (up(0, 3, 9), "gap of 6 mm", ["1-2", "3-3", "resample"]),
+        (up(0, 3, 9, 12, 18), "2 gaps, the first of 6 mm", ["1-2", "3-4", "5-5", "resample"]),
+        (up(0, 3, 6, 300), "gap of 294 mm", ["1-3", "4-4"]),  # 98 slices would be made up
+        (up(0, 3, 6.5, 9), "unevenly spaced, 2.5 to 3.5 mm apart", ["resample"]),
+        ([(0, 0, 0), (0, 1, 3), (0, 2, 6)], "gantry tilt of 18.4", ["resample"]),
+        ([(0, 0, 0), (0, 1, 3), (0, 3, 9), (0, 4, 12)], "gap of 6 mm.* and .*gantry tilt", ["resample"]),
     ],
 )
-def test_what_is_no_straight_even_stack_is_refused(tmp_path, positions, says):
+def test_what_is_no_straight_even_stack_is_asked_about(tmp_path, positions, says, values):
     write_stack(tmp_path / "ct", positions)
-    with pytest.raises(DicomAuditError, match=says):
+    with pytest.raises(QuestionError, match=says) as asked:
         read_volume(tmp_path / "ct")
+    assert asked.value.question.name == "stack"
+    assert [choice.value for choice in asked.value.question.choices] == values
+
+
+def test_a_piece_between_gaps_is_opened_alone(tmp_path):
+    pixels = write_stack(tmp_path / "ct", up(0, 3, 9, 12, 15))
+    volume = read_volume(tmp_path / "ct", choices={"stack": "3-5"})
+    assert (volume.data == pixels[2:].astype(int) - 1024).all()
+    assert volume.affine[2].tolist() == [0, 0, 3, 9]
+    assert any("slices 3-5 of 5" in note for note in volume.source.notes)
+    assert len(volume.source.frames) == 3
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        up(0, 3, 9, 12),
+        up(0, 2, 6.5, 9, 11),
+        [(0, 1.1 * n, 3 * n) for n in range(5)],
+        [(-0.7 * n, 1.1 * n, 3 * n) for n in range(5)],
+        [(0, -0.5 * z, z) for z in (0, 2, 6.5, 9, 11)],
+    ],
+    ids=["gap", "uneven", "tilted", "tilted twice", "tilted and uneven"],
+)
+def test_a_resampled_copy_has_each_value_at_its_true_place(tmp_path, positions):
+    """A linear function of the place is kept exactly by linear interpolation."""
+    (tmp_path / "ct").mkdir()
+    row, column = np.mgrid[0:8, 0:9]
+    for index, (x, y, z) in enumerate(positions):
+        values = 1000 + 20 * (x + 0.8 * column) + 10 * (y + 0.9 * row) + 30 * z
+        write_slice(
+            tmp_path / "ct" / f"{index}.dcm",
+            np.rint(values * 10),
+            (x, y, z),
+            RescaleSlope=0.1,
+            RescaleIntercept=0,
+        )
+    volume = read_volume(tmp_path / "ct", choices={"stack": "resample"})
+    assert volume.source.resampled
+    assert volume.source.frames == ()
+    assert volume.source.notes[0].startswith("This is a resampled copy")
+    assert dict(volume.source.choices) == {"stack": "resample"}
+    k, j, i = np.indices(volume.shape)
+    x, y, z = np.moveaxis(np.stack([i, j, k, np.ones_like(i)], -1) @ volume.affine.T, -1, 0)[:3]
+    expected = 1000 - 20 * x - 10 * y + 30 * z
+    lowest = volume.data.min()
+    inside = volume.data > lowest + 1e-3
+    assert inside.mean() > 0.3
+    np.testing.assert_allclose(volume.data[inside], expected[inside], atol=0.2)
+    assert volume.spacing[1:] == pytest.approx((0.9, 0.8))
+    assert np.allclose(volume.affine[2, 3], positions[0][2])
+    assert (volume.affine @ (0, 0, len(volume.data) - 1, 1))[2] == pytest.approx(positions[-1][2])
 
 
 def test_rounded_positions_are_even_enough(tmp_path):
@@ -111,38 +164,93 @@ def test_rounded_positions_are_even_enough(tmp_path):
     assert read_volume(tmp_path / "ct").spacing[0] == pytest.approx(0.66, abs=0.01)
 
 
-def test_several_series_are_named(tmp_path):
-    write_stack(tmp_path / "ct", up(0, 3, 6))
-    write_slice(
-        tmp_path / "ct" / "other.dcm", np.zeros((5, 6)), (0, 0, 9), series=generate_uid(), SeriesNumber=7
-    )
-    with pytest.raises(
-        DicomAuditError, match=r"2 series: series 3 \(CT, 3 files\), series 7 \(CT, 1 files\)"
-    ):
+def test_a_series_is_chosen_by_what_it_is_not_by_names(tmp_path):
+    write_stack(tmp_path / "ct", up(0, 3, 6), SeriesDescription="Secret")
+    other = {
+        "series": generate_uid(),
+        "SeriesNumber": 7,
+        "orientation": (1, 0, 0, 0, 0, -1),
+        "Modality": "PT",
+    }
+    write_slice(tmp_path / "ct" / "other.dcm", np.full((4, 6), 9), (0, 0, 9), **other)
+    with pytest.raises(QuestionError, match="2 volumes") as asked:
         read_volume(tmp_path / "ct")
+    assert [(choice.value, choice.text) for choice in asked.value.question.choices] == [
+        ("3", "CT, 3 images of 6 x 5, pixels of 0.8 x 0.9 mm, 3 mm apart, axial"),
+        ("7", "PT, 1 image of 6 x 4, pixels of 0.8 x 0.9 mm, coronal"),
+    ]
+    assert read_volume(tmp_path / "ct", choices={"series": "3"}).shape == (3, 5, 6)
+    assert read_volume(tmp_path / "ct", choices={"series": "7"}).source.modality == "PT"
+    with pytest.raises(SamAdaptError, match="'8' is no answer"):
+        read_volume(tmp_path / "ct", choices={"series": "8"})
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    "fields",
     [
-        ({"orientation": (1, 0, 0, 0, 0, -1)}, "oriented differently"),
-        ({"PixelSpacing": [0.5, 0.5]}, "different pixel sizes"),
-        ({"ImagePositionPatient": None}, "1 of 4 images"),
-        ({"PixelSpacing": None}, "no pixel size"),
+        {"orientation": (1, 0, 0, 0, 0, -1)},
+        {"PixelSpacing": [0.5, 0.5]},
+        {"ImagePositionPatient": None},
+        {"PixelSpacing": None},
+        {"FrameOfReferenceUID": generate_uid()},
     ],
 )
-def test_mixed_images_are_refused(tmp_path, fields, says):
+def test_an_image_that_does_not_fit_its_series_is_a_choice_of_its_own(tmp_path, fields):
     write_stack(tmp_path / "ct", up(0, 3, 6))
     write_slice(tmp_path / "ct" / "other.dcm", np.zeros((5, 6)), (0, 0, 9), **fields)
-    with pytest.raises(DicomAuditError, match=says):
+    with pytest.raises(QuestionError) as asked:
         read_volume(tmp_path / "ct")
+    assert {choice.value for choice in asked.value.question.choices} == {"3.1", "3.2"}
+    shapes = [read_volume(tmp_path / "ct", choices={"series": value}).shape for value in ("3.1", "3.2")]
+    assert sorted(shapes) == [(1, 5, 6), (3, 5, 6)]
 
 
-def test_mixed_sizes_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "values", "labels"),
+    [
+        ("EchoTime", (4.6, 9.2), ["echo time 4.6 ms", "echo time 9.2 ms"]),
+        ("DiffusionBValue", (0.0, 1000.0), ["b = 0.0", "b = 1000.0"]),
+        ("TemporalPositionIdentifier", (1, 2), ["time 1", "time 2"]),
+        ("AcquisitionNumber", (5, 6), ["acquisition 5", "acquisition 6"]),
+        (
+            "PatientComments",
+            ("a", "b"),
+            ["image 1 of up to 2 at each place", "image 2 of up to 2 at each place"],
+        ),
+    ],
+)
+def test_images_of_the_same_places_are_split_with_counts(tmp_path, name, values, labels):
+    (tmp_path / "mr").mkdir()
+    for number, (value, height) in enumerate(product(values, (0, 3, 6))):
+        fields = {name: value, "InstanceNumber": number}
+        path = tmp_path / "mr" / f"{(7 * number) % 6}.dcm"
+        write_slice(path, np.full((5, 6), 100 * values.index(value) + height), (0, 0, height), **fields)
+    with pytest.raises(QuestionError) as asked:
+        read_volume(tmp_path / "mr")
+    texts = [choice.text for choice in asked.value.question.choices]
+    assert [text.endswith(label) for text, label in zip(texts, labels, strict=True)] == [True, True]
+    assert all("3 images" in text for text in texts)
+    for which in (0, 1):
+        volume = read_volume(tmp_path / "mr", choices={"series": f"3.{which + 1}"})
+        assert (volume.data[:, 0, 0] + 1024).tolist() == [100 * which + height for height in (0, 3, 6)]
+
+
+def test_one_repeated_slice_is_not_dropped(tmp_path):
+    write_stack(tmp_path / "ct", up(0, 3, 3, 6))
+    with pytest.raises(QuestionError) as asked:
+        read_volume(tmp_path / "ct")
+    assert ["3 images" in c.text or "1 image of" in c.text for c in asked.value.question.choices] == [
+        True,
+        True,
+    ]
+
+
+def test_copies_of_a_file_are_left_out_and_told(tmp_path):
     write_stack(tmp_path / "ct", up(0, 3, 6))
-    write_slice(tmp_path / "ct" / "other.dcm", np.zeros((4, 4)), (0, 0, 9))
-    with pytest.raises(DicomAuditError, match="6 x 5 MONOCHROME2"):
-        read_volume(tmp_path / "ct")
+    (tmp_path / "ct" / "copy of 001.dcm").write_bytes((tmp_path / "ct" / "001.dcm").read_bytes())
+    volume = read_volume(tmp_path / "ct")
+    assert volume.shape == (3, 5, 6)
+    assert "1 are copies" in volume.source.notes[0]
 
 
 def test_other_files_in_the_folder_are_left_out_and_counted(tmp_path):
@@ -152,15 +260,21 @@ def test_other_files_in_the_folder_are_left_out_and_counted(tmp_path):
     write_slice(tmp_path / "ct" / "report.dcm", np.zeros((5, 6)), Modality="SR")
     volume = read_volume(tmp_path / "ct")
     assert volume.shape == (3, 5, 6)
-    assert "2 files" in volume.source.notes[0]
+    assert volume.source.notes == (
+        "Files were left out: report.dcm holds a report (SR), not an image. 1 is no DICOM file.",
+    )
 
 
 def test_a_cut_slice_is_not_left_out_silently(tmp_path):
     write_stack(tmp_path / "ct", up(0, 3, 6))
     path = tmp_path / "ct" / "001.dcm"
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(SamAdaptError, match=r"001\.dcm is incomplete: 50 %"):
+    with pytest.raises(
+        QuestionError, match=r"1 of 3 images in ct cannot be read: 001\.dcm is incomplete: 50 %"
+    ):
         read_volume(tmp_path / "ct")
+    choices = {"damaged": "leave-out", "stack": "resample"}
+    assert any("001.dcm" in note for note in read_volume(tmp_path / "ct", choices=choices).source.notes)
 
 
 def test_one_file_is_one_slice_in_its_place(tmp_path):
@@ -235,7 +349,7 @@ def test_real_series_have_the_voxels_of_their_true_nifti(shared_data, name):
 
 
 def test_a_real_gap_is_refused(shared_data):
-    with pytest.raises(DicomAuditError, match="gap of 10 mm between slices 3 and 4"):
+    with pytest.raises(QuestionError, match="gap of 10 mm between slices 3 and 4"):
         read_volume(shared_data / ICOMETRIX / "failing/sliceincrement/001")
 
 
@@ -262,12 +376,37 @@ def test_nine_codings_of_one_image_are_the_same_pixels(shared_data):
         "no_meta",
         "badVR",
         "waveform_ecg",
-        "SC_rgb_rle_16bit",
+        "SC_rgb_rle_16bit",  # whose colours SimpleITK decodes wrongly
     ],
 )
 def test_real_files_that_are_no_usable_image_are_refused(shared_data, name):
     with pytest.raises(SamAdaptError, match=name):
         read_volume(shared_data / f"pydicom+pydicom/src/pydicom/data/test_files/{name}.dcm")
+
+
+@pytest.mark.parametrize("name", ["SC_rgb_rle_2frame", "ExplVR_BigEnd", "SC_rgb_small_odd"])
+def test_colours_are_those_of_pydicom(shared_data, name):
+    path = shared_data / f"pydicom+pydicom/src/pydicom/data/test_files/{name}.dcm"
+    data = read_volume(path).data
+    assert (data == pydicom.dcmread(path).pixel_array.reshape(data.shape)).all()
+
+
+def test_a_palette_and_ybr_are_shown_in_their_colours(shared_data):
+    from pydicom.pixels import apply_color_lut, convert_color_space
+
+    folder = shared_data / "pydicom+pydicom/src/pydicom/data/test_files"
+    palette = pydicom.dcmread(folder / "examples_palette.dcm")
+    expected = apply_color_lut(palette.pixel_array, palette) >> 8
+    assert np.abs(read_volume(folder / "examples_palette.dcm").data[0].astype(int) - expected).max() <= 1
+    name = "SC_rgb_dcmtk_+eb+cy+n1.dcm"
+    raw = pydicom.dcmread(folder / name)
+    expected = (
+        raw.pixel_array
+        if raw.PhotometricInterpretation == "RGB"
+        else convert_color_space(raw.pixel_array, "YBR_FULL", "RGB")
+    )
+    found = read_volume(folder / name).data[0]
+    assert min(np.abs(found.astype(int) - image).max() for image in (expected, raw.pixel_array)) <= 2
 
 
 def test_a_crash_of_the_native_reader_is_a_message(tmp_path, monkeypatch):
