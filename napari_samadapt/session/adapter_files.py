@@ -35,7 +35,7 @@ class AdapterFiles:
         loaded: Callable[[AdapterCard], None],
         failed: Callable[[str], None],
     ) -> None:
-        self._base = (sam.base_sha256, sam.model_type, sam.input_size)
+        self.base = (sam.base_sha256, sam.model_type, sam.input_size)
         self._volume, self._classes, self._learning = volume, classes, learning
         self._predictor, self._post = predictor, post
         self._loaded, self._failed = loaded, failed
@@ -53,23 +53,30 @@ class AdapterFiles:
 
     def save(self, path: Path) -> Future[Path]:
         """Write the adapter that predicts now; SamAdaptError where there is none."""
-        adapter, origin = self._learning.adapter, self._learning.origin
-        if adapter is None or origin is None:
+        if (carded := self.in_use()) is None:
             raise SamAdaptError(
                 "There is nothing to save yet: accept a slice and let the model learn from it first."
             )
+        adapter, card = carded
+        saving = self._predictor.run(lambda _live: save_adapter(path, adapter, card))
+        saving.add_done_callback(lambda done: self._post(lambda: self._on_saved(done)))
+        return saving
+
+    def in_use(self) -> tuple[AdapterState, AdapterCard] | None:
+        """The adapter that predicts now, and its card; None for the plain model."""
+        adapter, origin = self._learning.adapter, self._learning.origin
+        if adapter is None or origin is None:
+            return None
         names = self._classes.names
         card = AdapterCard(
-            *self._base,
+            *self.base,
             adapter.config,
             {class_id: names.get(class_id) or first_name(class_id) for class_id in adapter.class_ids},
             (origin.window.low, origin.window.high),
             self._volume.axis_name(origin.axis),
             origin.held_out_dice,
         )
-        saving = self._predictor.run(lambda _live: save_adapter(path, adapter, card))
-        saving.add_done_callback(lambda done: self._post(lambda: self._on_saved(done)))
-        return saving
+        return adapter, card
 
     def _on_checked(self, path: Path, done: Future[None], applied: Future[None]) -> None:
         if self._tell_failure("The adapter was not loaded", done):

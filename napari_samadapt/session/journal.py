@@ -22,7 +22,7 @@ from napari_samadapt.imaging.saving import sync_folder
 from napari_samadapt.imaging.volume import Volume
 
 from .case_lock import CaseLock, Owner
-from .journal_files import OFFERED, Header, case_of, recover
+from .journal_files import OFFERED, Header, recover
 from .messages import Post
 from .private_files import create_private, journals_folder, make_private_folder, open_private
 from .records import Packer
@@ -61,7 +61,7 @@ class Case:
 
     def __init__(self, volume: Volume, folder: Path | None = None) -> None:
         self.folder = folder or journals_folder()
-        self.header = Header(case_of(volume), volume.shape, volume.source.path, time.time())
+        self.header = Header.of(volume)
         self.refused = ""
         self._lock: CaseLock | None = None
         try:

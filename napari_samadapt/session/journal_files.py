@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,23 +43,49 @@ def case_of(volume: Volume) -> str:
 
 @dataclass(frozen=True)
 class Header:
-    """The beginning of a journal: the case, its shape (z, y, x), and where the image was, if it was a file."""
+    """The beginning of a journal: the case and its shape (z, y, x); where the image was, if it was a file, and the
+    answers (question, value) that it took to read it.
+    """
 
     case: str
     shape: tuple[int, int, int]
     source: Path | None
     begun: float
+    choices: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, volume: Volume) -> Header:
+        """Of a volume that is worked on from now on."""
+        source = volume.source
+        path = None if source.path is None else source.path.absolute()
+        return cls(case_of(volume), volume.shape, path, time.time(), source.choices)
+
+    @property
+    def name(self) -> str:
+        """What the image is called."""
+        return (self.source.name.split(".")[0] or self.source.name) if self.source else "image"
 
     def json(self) -> dict[str, Any]:
         """As it is written."""
-        source = None if self.source is None else str(self.source.absolute())
         return {
             "kind": FORMAT,
             "case": self.case,
             "shape": list(self.shape),
-            "source": source,
+            "source": None if self.source is None else str(self.source),
+            "choices": [list(pair) for pair in self.choices],
             "begun": self.begun,
         }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Header:
+        """Raises one of UNREADABLE where it is none."""
+        z, y, x = (int(size) for size in content["shape"])
+        if content["kind"] != FORMAT or min(z, y, x) < 1:
+            raise ValueError("no journal")
+        source = content["source"]
+        path = None if source is None else Path(source)
+        choices = tuple((str(name), str(value)) for name, value in content["choices"])
+        return cls(str(content["case"]), (z, y, x), path, float(content["begun"]), choices)
 
 
 @dataclass(frozen=True)
@@ -70,12 +96,6 @@ class Unfinished:
     header: Header
     ended: float
     skipped: bool
-
-    @property
-    def name(self) -> str:
-        """What the image is called."""
-        source = self.header.source
-        return (source.name.split(".")[0] or source.name) if source else "image"
 
     def skip(self) -> Unfinished:
         """Do not offer it by itself any more; it stays until it is `KEPT_DAYS` old."""
@@ -158,12 +178,6 @@ def _all(folder: Path, case: str | None, *, readable: bool = True) -> Iterator[U
 def _read_header(file: Any) -> Header:
     """Raises one of UNREADABLE where it is no journal."""
     first: tuple[Record, int] | None = next(read_records(file), None)
-    if first is None or first[0].content["kind"] != FORMAT:
+    if first is None:
         raise ValueError("no journal")
-    content = first[0].content
-    z, y, x = (int(size) for size in content["shape"])
-    if min(z, y, x) < 1:
-        raise ValueError(f"a volume of {(z, y, x)}")
-    source = content["source"]
-    path = None if source is None else Path(source)
-    return Header(str(content["case"]), (z, y, x), path, float(content["begun"]))
+    return Header.from_json(first[0].content)

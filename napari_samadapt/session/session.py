@@ -45,6 +45,7 @@ from .messages import (
 from .predictor import Predictor
 from .prefix_files import PrefixFiles
 from .refresh import Refresh
+from .session_folder import Snapshot
 from .suggestion import Evidence
 from .trainer import Trainer
 from .work import NOTED
@@ -252,6 +253,23 @@ class Session(Assistance):
     def export(self, path: str | Path) -> Path:
         """Write what is displayed, on the source's grid, with the classes' names beside it; returns the path."""
         return write_labels(path, self.displayed(), self._volume, self._classes.names)
+
+    def snapshot(self, model: str = "") -> Snapshot:
+        """What a session's folder holds, copied now and written whenever and on whatever thread one likes.
+
+        `model` is the name or the path that the model was loaded by, if it is not an official one.
+        """
+        sha256, model_type, _ = self._files.base
+        return Snapshot(
+            self._volume, self.displayed(), self.work, self.policy, model or model_type, sha256, self._files.in_use()
+        )  # fmt: skip
+
+    def save(self, folder: str | Path) -> Path:
+        """Write masks, prompts, accepted slices, undo steps and adapter to a folder, for `open_session`.
+
+        SamAdaptError, with an earlier session in it as it was, where it cannot be written or holds anything else.
+        """
+        return self.snapshot().write(Path(folder))
 
     def close(self) -> None:
         """Stop both threads within two seconds; a running episode is dropped."""

@@ -111,7 +111,7 @@ def make_session(sam, volume, queue) -> Iterator[Callable[..., Session]]:
             "classes": {1: "liver", 2: "spleen", 5: "kidney"},
             "policy": LearningPolicy(seconds=None, steps=2, enabled=False),
         }
-        opened.append(Session(volume, sam, **settings | changes))
+        opened.append(Session(changes.pop("volume", volume), sam, **settings | changes))
         return opened[-1]
 
     yield make

@@ -333,7 +333,7 @@ def test_journals_are_listed_skipped_deleted_and_purged(begin, desk, folder):
     (one,) = unfinished(folder=folder)
     assert one == unfinished(one.header.case, folder)[0]
     assert not unfinished("f" * 32, folder)
-    assert (one.name, one.skipped) == ("image", False)
+    assert (one.header.name, one.skipped) == ("image", False)
     assert unfinished(folder=folder)[0].skip().skipped
     assert unfinished(folder=folder)[0].skipped
     old = time.time() - 29 * 86400
