@@ -16,12 +16,14 @@ from napari_samadapt.imaging.volume import AXIS_NAMES, Volume
 
 from . import notify
 from .canvas_tools import CanvasTools
+from .companions import Companions, DockActs
 from .connections import Connections
 from .contributions import sample_path, volume_name
-from .file_acts import FileActs, volume_of
+from .file_acts import FileActs, model_is_here, volume_of
 from .kept_work import KeptWork
 from .launch import fit_to_screen
 from .layers import VolumeLayers
+from .models_and_adapters import DockSide
 from .panels.classes import ClassesPanel
 from .panels.export import ExportPanel
 from .panels.learning import LearningPanel
@@ -29,6 +31,7 @@ from .panels.prompts import PromptsPanel
 from .panels.section import Column, Section, small
 from .panels.slice_actions import SlicePanel
 from .panels.volume import VolumePanel
+from .preferences import preferences
 from .running import Running
 from .session_view import Panels, SessionView
 from .slice_strip import StripLegend
@@ -64,12 +67,23 @@ class Dock(QWidget):
         self.panels = Panels(
             VolumePanel(), ClassesPanel(), PromptsPanel(), SlicePanel(), LearningPanel(), ExportPanel()
         )
+        self.companions = Companions(
+            DockSide(lambda: self.session, lambda: self._model_name, self.choose_model),
+            DockActs(
+                lambda: self.files.ask_file(self.open_path),
+                lambda: self.files.ask_folder(self.open_path),
+                lambda: self.open_path(sample_path("ct")),
+                self.open_path,
+            ),
+            self._running.background,
+            self,
+        )
         self._lay_out()
         self.layers: VolumeLayers | None = None
         self.tools: CanvasTools | None = None
         self._parts: list[Any] = []
         self._sam: Any = None
-        self._model_name = "mini"
+        self._model_name = preferences().model
         self._loading = False
         self._waiting: tuple[Volume, Image | None] | None = None
         self.files = FileActs(self, self._running.background)
@@ -78,7 +92,7 @@ class Dock(QWidget):
         self._fitted = False  # that is, never shown yet
         self._connect()
         self._show_ready(False)
-        self.load_model("mini")
+        self._load_first_model()
         self._adopt_open_image()
 
     @property
@@ -90,7 +104,7 @@ class Dock(QWidget):
 
     def open_path(self, path: Path) -> None:
         """Read a volume in the background, then work on it."""
-        self.panels.learning.set_status(f"Reading {path.name}…")
+        self._say(f"Reading {path.name}…")
         self.files.read(path, self.open_volume, self._show_idle)
 
     def open_volume(self, volume: Volume, image: Image | None = None) -> None:
@@ -130,7 +144,7 @@ class Dock(QWidget):
             self._model_name = name
             self._on_model_loaded(sam)
 
-        self.files.load_model(name, done, failed, self._show_model_progress)
+        self.files.load_model(name, done, failed, self._say)
 
     def close_session(self) -> None:
         """End the session: its threads stop, its layers leave the viewer. The image stays."""
@@ -148,6 +162,7 @@ class Dock(QWidget):
         if self._running.ended:
             return
         self._connections.close()
+        self.companions.close()
         self.close_session()
         self._running.end()
 
@@ -175,11 +190,20 @@ class Dock(QWidget):
         inner = QWidget()
         sections = QVBoxLayout(inner)
         sections.setContentsMargins(4, 2, 4, 2)
-        sections.setSpacing(4)
+        sections.setSpacing(2)
         notice = small(QLabel("Research use only, not a medical device"))
-        extras: dict[str, QWidget] = {"slice": StripLegend(self.panels.slice.strip), "export": notice}
+        extras: dict[str, QWidget] = {
+            "volume": self.companions.help,
+            "slice": StripLegend(self.panels.slice.strip),
+            "learning": self.companions.bar,
+            "export": notice,
+        }
+        shown = {}
         for name, title in _TITLES.items():
-            sections.addWidget(Section(title, getattr(self.panels, name), extras.get(name), name=name))
+            shown[name] = Section(title, getattr(self.panels, name), extras.get(name), name=name)
+            sections.addWidget(shown[name])
+        self.companions.sections = shown
+        sections.addWidget(self.companions.first)
         sections.addStretch(1)
         scroll = Column()
         scroll.setWidgetResizable(True)
@@ -193,6 +217,15 @@ class Dock(QWidget):
 
     def _set_style(self, _event: Any = None) -> None:
         self.setStyleSheet(dock_style(font_points()))
+
+    def _load_first_model(self) -> None:
+        """The one that the user prefers, where it is on this computer."""
+        if self._model_name != "mini" and not model_is_here(self._model_name):
+            notify.tell(
+                f"{self._model_name} is not on this computer: download it under Models. mini is used now."
+            )
+            self._model_name = "mini"
+        self.load_model(self._model_name)
 
     def _connect(self) -> None:
         add, volume, export = self._connections.add, self.panels.volume, self.panels.export
@@ -246,6 +279,8 @@ class Dock(QWidget):
         session = Session(volume, sam, post=self._post, **(kept.settings if kept else {}))
         if kept is not None:
             kept.give_to(session)
+        else:
+            preferences().apply_to(session)
         self._running.session, panels = session, self.panels
         self.layers = VolumeLayers(
             self._viewer, volume, session.annotation, session.prediction, session.displayed, image
@@ -256,6 +291,9 @@ class Dock(QWidget):
         view = SessionView(self._viewer, session, self.layers, self.tools, panels)
         acts = UserActs(Workplace(self._viewer, session, self.layers, self.tools, panels, view, self._post))
         self._parts = [self.tools, view, acts]
+        self._parts += self.companions.parts_for(
+            self._viewer, session, self.layers, self.tools.slice_on_screen, view.go_to
+        )
         session.labels_changed.connect(self.files.note_change)
         for note in volume.source.notes:
             notify.tell(note)
@@ -279,16 +317,19 @@ class Dock(QWidget):
             self.panels.classes.set_classes((), 0)
             self.panels.slice.strip.set_states(())
             self._show_idle()
+        self.companions.show_ready(ready)
 
     def _show_idle(self) -> None:
         if self.session is not None and self._parts:
             self._parts[1].show_status()
         else:
             text = "Loading the model…" if self._loading else "Open a volume or a sample to begin."
-            self.panels.learning.set_status(text)
+            self._say(text)
 
-    def _show_model_progress(self, text: str) -> None:
+    def _say(self, text: str) -> None:
+        """What happens now, where it is seen: before there is a volume only the first steps are."""
         self.panels.learning.set_status(text)
+        self.companions.first.set_status(text)
 
     def _adopt_open_image(self) -> None:
         """Work on the image that is open already: the active one, or the first."""

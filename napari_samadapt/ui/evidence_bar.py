@@ -1,4 +1,4 @@
-"""The small buttons in the titles of the dock's sections: looks at the slice, the larger views, help."""
+"""The small buttons in the titles of the dock's sections: looks at the slice, the larger views, models, the tour."""
 
 from __future__ import annotations
 
@@ -69,23 +69,18 @@ class EvidenceBar(QWidget):
 
 
 class HelpBar(QWidget):
-    """In the title of *Volume*: `models_asked()`, `tour_asked()`, `guide_asked()`."""
+    """In the title of *Volume*: `models_asked()`, `tour_asked()`."""
 
     models_asked = Signal()
     tour_asked = Signal()
-    guide_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         models = flat_button("Models…", "Models to download, adapters that you saved")
         models.clicked.connect(lambda _checked=False: self.models_asked.emit())
-        more = flat_button("Help", "A tour in five steps, and the guide")
-        menu = QMenu(more)
-        menu.addAction("Tour in five steps", self.tour_asked.emit)
-        menu.addAction("Guide", self.guide_asked.emit)
-        more.setMenu(menu)
-        more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.setLayout(row(models, more))
+        tour = flat_button("Tour", "Five steps that show how it works")
+        tour.clicked.connect(lambda _checked=False: self.tour_asked.emit())
+        self.setLayout(row(models, tour))
 
 
 def flat_button(text: str, tooltip: str) -> QToolButton:

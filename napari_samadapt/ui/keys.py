@@ -22,6 +22,8 @@ KEYS = {
     "interpolate": "I",
     "prediction": "V",
     "outline": "O",
+    "uncertainty": "U",
+    "before": "W",
     "undo": "Control-Z",
     "redo": "Control-Shift-Z",
 }

@@ -16,5 +16,15 @@ def set_open(section: str, open_: bool) -> None:
     _settings().setValue(f"open/{section}", open_)
 
 
+def is_done(what: str) -> bool:
+    """Whether something that is shown once was shown."""
+    return bool(_settings().value(f"done/{what}", False, type=bool))
+
+
+def set_done(what: str) -> None:
+    """Remember that something was shown."""
+    _settings().setValue(f"done/{what}", True)
+
+
 def _settings() -> QSettings:
     return QSettings(str(user_config_path("napari-samadapt") / "window.ini"), QSettings.Format.IniFormat)

@@ -46,6 +46,37 @@ def recorded(name):
     return act
 
 
+class FakePast:
+    """What each adapter said of slices; `said` is filled by the test: {key: {version: labels}}."""
+
+    def __init__(self):
+        self.said = {}
+
+    def versions(self, key):
+        return tuple(self.said.get(key, {}))
+
+    def get(self, key, version):
+        return self.said[key][version]
+
+
+class FakeInsight:
+    """Nothing was learned yet; `asked` holds the slices whose uncertainty somebody wanted."""
+
+    changed = Signal()
+    uncertain = Signal(object)
+
+    def __init__(self):
+        self.past = FakePast()
+        self.updates = self.accepted = ()
+        self.asked = []
+
+    def describe(self, version):
+        return "drawn by hand" if version is None else f"adapter {version}"
+
+    def ask_uncertainty(self, key):
+        self.asked.append(key)
+
+
 class FakeSession:
     """A point gives a square of radius 1, a box itself; `calls` holds the names of the acts that nothing simulates."""
 
@@ -86,6 +117,7 @@ class FakeSession:
         self.held_out_dice = None
         self.can_roll_back = False
         self.can_undo = self.can_redo = None
+        self.insight = FakeInsight()
         self.calls = []
 
     def called(self, name):
@@ -97,6 +129,9 @@ class FakeSession:
         if key in self.edited:
             return "edited"
         return "predicted" if take_slice(self.prediction, key).any() else "empty"
+
+    def made_by(self, key):
+        return self.adapter_version if take_slice(self.prediction, key).any() else None
 
     def displayed(self):
         return self.annotation + self.prediction

@@ -1,0 +1,60 @@
+"""What the user chose in napari's Preferences for this plugin; the defaults where napari has no such page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_samadapt.session.session import Session
+
+PLUGIN = "napari-samadapt"
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The values of `configurations` in napari.yaml, with the same defaults.
+
+    `episode_seconds` 0 leaves the length to the session: a minute, half of it on a GPU.
+    """
+
+    learn_on_accept: bool = True
+    episode_seconds: int = 0
+    every_n_slices: int = 1
+    method: str = "conv-lora"
+    model: str = "mini"
+
+    def apply_to(self, session: Session) -> None:
+        """Let a new session learn as the user prefers; what was left at its default is the session's to choose."""
+        changes: dict[str, Any] = {}
+        if not self.learn_on_accept:
+            changes["enabled"] = False
+        if self.episode_seconds:
+            changes["seconds"] = float(self.episode_seconds)
+        if self.every_n_slices != 1:
+            changes["every_n_slices"] = self.every_n_slices
+        if changes:
+            session.set_policy(replace(session.policy, **changes))
+        if self.method != session.config.method:
+            from napari_samadapt.learning.adapters import AdapterConfig
+
+            session.set_method(AdapterConfig(self.method, last_blocks=session.config.last_blocks))
+
+
+def preferences() -> Preferences:
+    """What napari keeps for this plugin now."""
+    try:
+        from napari.settings import get_plugin_settings
+
+        kept = get_plugin_settings(PLUGIN)
+    except (ImportError, KeyError):  # an older napari, or a plugin that it does not know by its manifest
+        return Preferences()
+    learning, start = kept.learning, kept.start
+    return replace(
+        Preferences(),
+        learn_on_accept=bool(learning.learn_on_accept),
+        episode_seconds=int(learning.episode_seconds),
+        every_n_slices=int(learning.every_n_slices),
+        method=str(learning.method),
+        model=str(start.model),
+    )
