@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.prompts import Prompts
+from napari_samadapt.imaging.questions import QUESTIONS
 from napari_samadapt.imaging.reading import suffix_of
 from napari_samadapt.imaging.volume import SliceKey, Volume, parse_slices
 from napari_samadapt.imaging.writing import (
@@ -110,6 +111,20 @@ def _numbers(parts: Sequence[str], option: str, text: str) -> list[float]:
         return [float(part) for part in parts]
     except ValueError as error:
         raise SamAdaptError(f'{option} holds something that is no number: "{text}".') from error
+
+
+def parse_choices(texts: Sequence[str] | None) -> dict[str, str]:
+    """Answers to questions of the readers from "QUESTION=ANSWER"; raises SamAdaptError for another spelling."""
+    choices = {}
+    for text in texts or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or name not in QUESTIONS:
+            raise SamAdaptError(
+                f'--choose is QUESTION=ANSWER, for example transform=sform; "{text}" is not. '
+                f"Questions: {', '.join(QUESTIONS)}."
+            )
+        choices[name] = value
+    return choices
 
 
 def parse_ids(text: str) -> tuple[int, ...]:

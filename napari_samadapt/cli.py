@@ -14,6 +14,7 @@ from napari_samadapt import __version__
 from napari_samadapt.mistakes import told_mistakes
 from napari_samadapt.options import (
     Choice,
+    Choose,
     Curve,
     Decoder,
     Device,
@@ -86,11 +87,13 @@ def gui(
     path: Annotated[
         Path | None, typer.Argument(metavar="[PATH]", show_default=False, help="The volume to open.")
     ] = None,
+    choose: Choose = None,
 ) -> None:
     """Open napari with the dock, on PATH if it is given."""
     from napari_samadapt import window
+    from napari_samadapt.arguments import parse_choices
 
-    window.open_gui(path)
+    window.open_gui(path, parse_choices(choose))
 
 
 @app.command()
@@ -143,10 +146,11 @@ def segment(
     input_size: InputSize = None,
     window: WindowName = "auto",
     with_patient: WithPatient = False,
+    choose: Choose = None,
 ) -> None:
     """Segment one object on one slice from points or a box."""
     from napari_samadapt import commands
-    from napari_samadapt.arguments import MaskOutput, ModelChoice
+    from napari_samadapt.arguments import MaskOutput, ModelChoice, parse_choices
 
     commands.segment(
         image,
@@ -157,6 +161,7 @@ def segment(
         label=label,
         window=window,
         out=MaskOutput(out, patient=with_patient),
+        choices=parse_choices(choose),
     )
 
 
@@ -187,10 +192,11 @@ def adapt(
     window: WindowName = "auto",
     each_label: EachLabel = False,
     with_patient: WithPatient = False,
+    choose: Choose = None,
 ) -> None:
     """Adapt SAM to a few labelled slices, and predict all slices along their axis."""
     from napari_samadapt import commands
-    from napari_samadapt.arguments import AdaptOutputs, MaskOutput, MethodChoice, ModelChoice
+    from napari_samadapt.arguments import AdaptOutputs, MaskOutput, MethodChoice, ModelChoice, parse_choices
 
     commands.adapt(
         image,
@@ -203,6 +209,7 @@ def adapt(
         seed=seed,
         window=window,
         out=AdaptOutputs(MaskOutput(out, each_label, with_patient), save, report),
+        choices=parse_choices(choose),
     )
 
 
@@ -228,10 +235,11 @@ def predict(
     ] = "adapter",
     each_label: EachLabel = False,
     with_patient: WithPatient = False,
+    choose: Choose = None,
 ) -> None:
     """Segment every slice of IMAGE with a saved adapter."""
     from napari_samadapt import commands
-    from napari_samadapt.arguments import MaskOutput
+    from napari_samadapt.arguments import MaskOutput, parse_choices
 
     commands.predict(
         image,
@@ -240,6 +248,7 @@ def predict(
         device=device,
         window=window,
         out=MaskOutput(out, each_label, with_patient),
+        choices=parse_choices(choose),
     )
 
 
@@ -250,11 +259,20 @@ def evaluate(
     labels: Ids = None,
     exclude_slices: Excluded = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    choose: Choose = None,
 ) -> None:
     """Compare two label files: Dice, HD95 and ASSD (mm) and volume (ml) of every id, and their means."""
     from napari_samadapt import commands
+    from napari_samadapt.arguments import parse_choices
 
-    commands.evaluate(prediction, reference, labels=labels, exclude_slices=exclude_slices, as_json=json)
+    commands.evaluate(
+        prediction,
+        reference,
+        labels=labels,
+        exclude_slices=exclude_slices,
+        as_json=json,
+        choices=parse_choices(choose),
+    )
 
 
 @app.command()
@@ -285,6 +303,7 @@ def simulate(
     seed: Seed = 0,
     report: Curve = None,
     window: WindowName = "auto",
+    choose: Choose = None,
 ) -> None:
     """Let a simulated annotator segment IMAGE while SAM learns: Dice against seconds and clicks.
 
@@ -292,7 +311,7 @@ def simulate(
     seconds of computing, so this takes about as long as it simulates.
     """
     from napari_samadapt import commands
-    from napari_samadapt.arguments import MethodChoice, ModelChoice
+    from napari_samadapt.arguments import MethodChoice, ModelChoice, parse_choices
 
     commands.simulate(
         image,
@@ -309,6 +328,7 @@ def simulate(
         axis=axis,
         window=window,
         report=report,
+        choices=parse_choices(choose),
     )
 
 

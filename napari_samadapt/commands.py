@@ -7,12 +7,14 @@ import json
 import math
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_samadapt.arguments import (
     AdaptOutputs,
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from napari_samadapt.learning.adapter_file import AdapterCard
     from napari_samadapt.learning.promptable_sam import PromptableSam
 
+Choices = Mapping[str, str]
+"""Answers to what the readers ask: name of the question, value of a choice."""
+
 AS_ADAPTED = "adapter"
 """The window of `predict` that follows the adapter's card."""
 
@@ -52,10 +57,11 @@ def segment(
     label: int,
     window: str,
     out: MaskOutput,
+    choices: Choices,
 ) -> None:
     """Write the mask that the prompts ask for on one slice; every other voxel is 0."""
     prompts = parse_prompts(points, box)
-    volume = _read_image(image)
+    volume = _read_image(image, choices)
     key = one_slice(slice_text, volume)
     height, width = take_slice(volume.data, key).shape[:2]
     prompts.check_inside((height, width))
@@ -90,10 +96,11 @@ def adapt(
     seed: int,
     window: str,
     out: AdaptOutputs,
+    choices: Choices,
 ) -> None:
     """Adapt to the named slices of a label file; write the prediction, the adapter and a report if asked."""
     started = perf_counter()
-    volume = _read_image(image)
+    volume = _read_image(image, choices)
     keys = parse_slices(slices_text, volume)
     grey = named_window(volume, window)
     out.check(volume, image, labels, Path(model.name))
@@ -105,7 +112,7 @@ def adapt(
 
     adapter = AdapterConfig.from_words(method.name, method.settings, method.decoder)
     config = FineTuneConfig(_DEFAULT_SECONDS if seconds is None and steps is None else seconds, steps, seed)
-    ids, _ = read_labels(labels, volume)
+    ids, _ = _read_ids(labels, volume, choices)
     slices = labelled_slices(ids, keys)
     sam = load_model(model)
     with progress_bars() as bars:
@@ -133,10 +140,17 @@ def adapt(
 
 
 def predict(
-    image: Path, *, adapter: Path, model: str | None, device: str | None, window: str, out: MaskOutput
+    image: Path,
+    *,
+    adapter: Path,
+    model: str | None,
+    device: str | None,
+    window: str,
+    out: MaskOutput,
+    choices: Choices,
 ) -> None:
     """Write the ids that a saved adapter predicts in every slice along the axis it was made for."""
-    volume = _read_image(image)
+    volume = _read_image(image, choices)
     out.check(volume, image, adapter, *([Path(model)] if model else []))
 
     from napari_samadapt.learning.adapter_file import load_adapter, read_adapter
@@ -161,12 +175,18 @@ def predict(
 
 
 def evaluate(
-    prediction: Path, reference: Path, *, labels: str | None, exclude_slices: str | None, as_json: bool
+    prediction: Path,
+    reference: Path,
+    *,
+    labels: str | None,
+    exclude_slices: str | None,
+    as_json: bool,
+    choices: Choices,
 ) -> None:
     """Print how well two label files agree, as a table or as JSON."""
     ids = parse_ids(labels) if labels else None
-    theirs, volume = read_labels(reference)
-    ours, _ = read_labels(prediction, volume)
+    theirs, volume = _read_ids(reference, None, choices)
+    ours, _ = _read_ids(prediction, volume, choices)
     excluded = parse_slices(exclude_slices, volume) if exclude_slices else ()
     report = label_report(ours, theirs, volume.spacing, ids, excluded)
     if all(math.isnan(row.dice) for row in report.rows):
@@ -195,13 +215,14 @@ def simulate(
     axis: str | None,
     window: str,
     report: Path | None,
+    choices: Choices,
 ) -> None:
     """Let a simulated annotator work towards a label file; print Dice against time, and write it if asked."""
     wanted = parse_ids(labels) if labels else None
     check_target(report, ".json", image, reference, Path(model.name))
-    volume = _read_image(image)
+    volume = _read_image(image, choices)
     grey, number = named_window(volume, window), volume.axis_from(axis) if axis else None
-    true, _ = read_labels(reference, volume)
+    true, _ = _read_ids(reference, volume, choices)
     ids = [i for i in np.unique(true[true > 0]).tolist() if wanted is None or i in wanted]
     if not ids:
         raise SamAdaptError(f"{reference.name} holds no label{f' {labels}' if labels else ''}: name others.")
@@ -278,12 +299,23 @@ def _check_base(adapter: Path, card: "AdapterCard", name: str) -> None:
     )
 
 
-def _read_image(path: Path) -> Volume:
+def _read_image(path: Path, choices: Choices) -> Volume:
     """The volume, with what its reader wants the user to know on stderr."""
-    volume = read_volume(path)
+    volume = read_volume(path, choices=choices)
+    _tell_notes(volume)
+    return volume
+
+
+def _read_ids(path: Path, reference: Volume | None, choices: Choices) -> tuple[NDArray[Any], Volume]:
+    """The ids of a label file and its volume, with what its reader wants the user to know on stderr."""
+    ids, volume = read_labels(path, reference, choices=choices)
+    _tell_notes(volume)
+    return ids, volume
+
+
+def _tell_notes(volume: Volume) -> None:
     for sentence in volume.source.notes:
         note(sentence)
-    return volume
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 import typer
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.questions import QuestionError
 
 _EXIT_DEFECT, _EXIT_BAD_INPUT, _EXIT_INTERRUPTED = 1, 2, 130
 _WRITE_AT_THE_END = ("segment", "adapt", "predict", "evaluate", "simulate", "doctor")
@@ -26,6 +27,8 @@ def told_mistakes(program: str, words: list[str]) -> Iterator[None]:
     """Exit with a sentence and a code when the block, `program` run with `words`, fails."""
     try:
         yield
+    except QuestionError as error:
+        _stop(program, error.question.sentence("--choose "), _EXIT_BAD_INPUT)
     except SamAdaptError as error:
         _stop(program, str(error), _EXIT_BAD_INPUT)
     except _UsageError as error:
@@ -38,7 +41,10 @@ def told_mistakes(program: str, words: list[str]) -> Iterator[None]:
 
 
 def _stop(program: str, sentence: str, code: int) -> NoReturn:
-    sys.stderr.write(f"{program}: {sentence}\n")
+    plain = "".join(
+        letter if letter.isprintable() else "?" for letter in sentence
+    )  # file names may hold codes
+    sys.stderr.write(f"{program}: {plain}\n")
     sys.exit(code)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from napari_samadapt.imaging.questions import QUESTIONS
 from napari_samadapt.learning.method_texts import DECODER_TEXTS, METHOD_TEXTS
 
 
@@ -20,6 +21,15 @@ _HIGHEST_SEED = 2**32 - 1
 
 Image = Annotated[
     Path, typer.Argument(metavar="IMAGE", help="NIfTI, NRRD, MHA or MHD, a DICOM folder, PNG, JPEG or TIFF.")
+]
+Choose = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--choose",
+        metavar="QUESTION=ANSWER",
+        help="What to do where a file can be read in several ways; the message that asks names the answers. "
+        f"Questions: {', '.join(QUESTIONS)}. May be given several times, and holds for every file that is read.",
+    ),
 ]
 Model = Annotated[
     str,

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -21,10 +22,11 @@ def has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def open_gui(path: Path | None) -> None:
+def open_gui(path: Path | None, choices: Mapping[str, str] | None = None) -> None:
     """Open napari with the dock, on `path` if it is given; returns when the window is closed.
 
-    Raises SamAdaptError for a file that cannot be read, and where no window can open.
+    `choices` holds answers to what the file leaves open. Raises SamAdaptError for a file that cannot be read, and
+    where no window can open.
     """
     if path is not None and not path.expanduser().exists():
         raise SamAdaptError(
@@ -42,7 +44,7 @@ def open_gui(path: Path | None) -> None:
 
     from napari_samadapt.ui.launch import run_window
 
-    run_window(path)
+    run_window(path, choices)
 
 
 def run_demo(*, headless: bool, out: Path, seconds: float) -> None:

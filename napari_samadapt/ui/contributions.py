@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from napari_samadapt.imaging.volume import Volume
 
-LayerTuple = tuple[Any, dict[str, Any], str]
+LayerTuple = tuple[Any, dict[str, Any], str] | tuple[None]
+NO_LAYER: LayerTuple = (None,)
+"""What a reader gives napari when there is nothing to show."""
 VOLUME_KEY = (
     "napari-samadapt volume"  # layer.metadata entry of an image or mask that lies on one of our volumes
 )
@@ -59,11 +61,14 @@ def holds_dicom(folder: Path) -> bool:
 
 def read_layers(path: str) -> list[LayerTuple]:
     """Read one volume as an Image layer that carries the Volume, so that the dock and the writer know its
-    grid.
+    grid. No layer where the user is asked something and cancels.
     """
     from napari_samadapt.imaging.reading import read_volume
 
-    return [image_layer_tuple(read_volume(Path(path)))]
+    from .questions import read_asking
+
+    volume = read_asking(lambda choices: read_volume(Path(path), choices=choices))
+    return [NO_LAYER] if volume is None else [image_layer_tuple(volume)]
 
 
 def image_layer_tuple(volume: Volume) -> LayerTuple:
@@ -73,7 +78,7 @@ def image_layer_tuple(volume: Volume) -> LayerTuple:
     from napari_samadapt.imaging.intensity import auto_window
 
     keywords: dict[str, Any] = {
-        "name": volume_name(volume),
+        "name": f"{volume_name(volume)} (resampled)" if volume.source.resampled else volume_name(volume),
         "scale": volume.spacing,
         "metadata": {VOLUME_KEY: volume},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from . import notify
 from .contributions import VOLUME_KEY, scale_affine
 from .exporting import MaskTarget, ask_target, export
 from .posting import Background
+from .questions import run_asking
 
 if TYPE_CHECKING:
     from napari_samadapt.session.session import Session
@@ -44,7 +45,10 @@ class FileActs:
         self.unsaved = False
 
     def read(self, path: Path, done: Callable[[Volume], None], failed: Callable[[], None]) -> None:
-        """Read a volume on a worker thread; a newer call makes the result of an older one worthless."""
+        """Read a volume on a worker thread, asking what the file leaves open.
+
+        A newer call makes the result of an older one worthless.
+        """
         self._reading += 1
         number = self._reading
 
@@ -52,11 +56,19 @@ class FileActs:
             if number == self._reading:
                 done(volume)
 
-        def refused(error: BaseException) -> None:
-            notify.report(error)
+        def refused(error: BaseException | None) -> None:
+            if error is not None:
+                notify.report(error)
             failed()
 
-        self._background.run(lambda: _read(path), arrived, refused)
+        run_asking(
+            self._background,
+            lambda choices: _read(path, choices),
+            arrived,
+            refused,
+            self._parent,
+            lambda: number == self._reading,
+        )
 
     def load_model(
         self,
@@ -194,11 +206,11 @@ def volume_of(layer: Image) -> Volume:
     return Volume(data, scale_affine([float(step) for step in layer.scale]), Source(spatial=spatial))
 
 
-def _read(path: Path) -> Volume:
+def _read(path: Path, choices: Mapping[str, str]) -> Volume:
     """Runs on a worker thread."""
     from napari_samadapt.imaging.reading import read_volume
 
-    return read_volume(path)
+    return read_volume(path, choices=choices)
 
 
 def model_is_here(name: str) -> bool:

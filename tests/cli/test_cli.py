@@ -71,17 +71,17 @@ def test_version(run):
 @pytest.mark.parametrize("words", [[], ["gui"]])
 def test_the_window_is_the_default(run, monkeypatch, words):
     opened = []
-    monkeypatch.setattr(window, "open_gui", opened.append)
+    monkeypatch.setattr(window, "open_gui", lambda path, choices: opened.append(path))
     assert run(*words).code == 0
     assert opened == [None]
 
 
 def test_a_path_opens_the_window(run, monkeypatch, image_path):
     opened = []
-    monkeypatch.setattr(window, "open_gui", opened.append)
+    monkeypatch.setattr(window, "open_gui", lambda path, choices: opened.append((path, choices)))
     assert run(image_path).code == 0
-    assert run("gui", image_path).code == 0
-    assert opened == [image_path, image_path]
+    assert run("gui", image_path, "--choose", "transform=sform").code == 0
+    assert opened == [(image_path, {}), (image_path, {"transform": "sform"})]
 
 
 def test_no_display_is_said_plainly(run, monkeypatch):
