@@ -51,8 +51,8 @@ class Forecast:
     def told(self, seconds: float) -> str:
         """A sentence on an episode of so many seconds."""
         return (
-            f"Next episode: {seconds:.0f} s, about {max(1, round(seconds / self.seconds))} steps, "
-            f"{self.nbytes / 1e9:.1f} GB, adapters in the last {self.last_blocks} of {self.blocks} blocks."
+            f"Next episode: {seconds:.0f} s, {max(1, round(seconds / self.seconds))} steps, "
+            f"{self.nbytes / 1e9:.1f} GB, last {self.last_blocks} of {self.blocks} blocks."
         )
 
 

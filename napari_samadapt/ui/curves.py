@@ -14,7 +14,7 @@ _REDRAW_SECONDS = 0.2
 _MAX_POINTS = 4000
 _LOSS, _DICE = "#e69f00", "#56b4e9"
 _TEXT = "#8d96a1"  # readable on the dark and on the light theme
-_HEIGHT = 96
+_HEIGHT = 76
 
 
 class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph is untyped
@@ -77,7 +77,8 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
             self.draw_now()
 
     def draw_now(self) -> None:
-        """Draw what has been added so far; without it the axes carry no numbers."""
+        """Draw what has been added so far; without it there is nothing to see."""
+        self.setVisible(bool(self._steps))
         for plot, shown in ((self._loss_plot, self._losses), (self._dice_plot, self._dices)):
             for side in ("left", "bottom"):
                 plot.getAxis(side).setStyle(showValues=bool(shown))

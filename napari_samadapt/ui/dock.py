@@ -16,11 +16,13 @@ from napari_samadapt.imaging.volume import AXIS_NAMES, Volume
 
 from . import notify
 from .canvas_tools import CanvasTools
+from .case_keeper import CaseKeeper
+from .case_keeper import DockActs as CaseActs
 from .companions import Companions, DockActs
 from .connections import Connections
 from .contributions import sample_path, volume_name
 from .file_acts import FileActs, model_is_here, volume_of
-from .kept_work import KeptWork
+from .importing import MaskImport
 from .launch import fit_to_screen
 from .layers import VolumeLayers
 from .models_and_adapters import DockSide
@@ -42,7 +44,9 @@ from .view import shows_slices, window_names
 from .workplace import Workplace
 
 if TYPE_CHECKING:
+    from napari_samadapt.session.messages import LearningPolicy
     from napari_samadapt.session.session import Session
+    from napari_samadapt.session.work import Work
 
 _TITLES = {
     "volume": "Volume",
@@ -52,6 +56,7 @@ _TITLES = {
     "learning": "Learning",
     "export": "Export",
 }
+_STRETCH = 1000  # the class table takes the room that is left, as far as it has rows to show
 
 
 class Dock(QWidget):
@@ -87,13 +92,16 @@ class Dock(QWidget):
         self._loading = False
         self._waiting: tuple[Volume, Image | None] | None = None
         self.files = FileActs(self, self._running.background)
-        self._kept: KeptWork | None = None
+        self.cases = self._make_cases()
+        self.masks = MaskImport(self, self._viewer, self._running.background, lambda: self.session)
+        self._kept: tuple[Work, LearningPolicy] | None = None
         self._connections = Connections()
         self._fitted = False  # that is, never shown yet
         self._connect()
         self._show_ready(False)
         self._load_first_model()
-        self._adopt_open_image()
+        if not self._adopt_open_image():
+            self.cases.offer_at_start()
 
     @property
     def session(self) -> Session | None:
@@ -112,7 +120,7 @@ class Dock(QWidget):
 
         Waits for the model if need be.
         """
-        if not self.files.may_leave(self.session):
+        if not self.files.may_leave(self.session, self.cases.ask_save):
             return
         self.close_session()
         self._kept = None
@@ -146,12 +154,18 @@ class Dock(QWidget):
 
         self.files.load_model(name, done, failed, self._say)
 
-    def close_session(self) -> None:
-        """End the session: its threads stop, its layers leave the viewer. The image stays."""
+    def close_session(self, *, case_goes_on: bool = False) -> None:
+        """End the session: its threads stop, its layers leave the viewer. The image stays.
+
+        Its journal goes on where `case_goes_on`; else it is deleted, unless there is unsaved work in it.
+        """
         for part in reversed(self._parts):
             part.close()
         self._parts.clear()
         self._running.close_session()
+        if not case_goes_on:
+            self.cases.end(unsaved=self.files.unsaved)
+            self.files.unsaved = False
         if self.layers is not None:
             self.layers.remove()
             self.layers = self.tools = None
@@ -174,8 +188,8 @@ class Dock(QWidget):
             self._post(lambda: fit_to_screen(self.window()))  # once napari has laid the window out
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Ask before napari's window is closed over masks that were not exported."""
-        if event.type() == QEvent.Type.Close and not self.files.may_leave(self.session):
+        """Ask before napari's window is closed over work that was not saved."""
+        if event.type() == QEvent.Type.Close and not self.files.may_leave(self.session, self.cases.ask_save):
             event.ignore()
             return True
         return super().eventFilter(watched, event)
@@ -201,7 +215,7 @@ class Dock(QWidget):
         shown = {}
         for name, title in _TITLES.items():
             shown[name] = Section(title, getattr(self.panels, name), extras.get(name), name=name)
-            sections.addWidget(shown[name])
+            sections.addWidget(shown[name], _STRETCH if name == "classes" else 0)
         self.companions.sections = shown
         sections.addWidget(self.companions.first)
         sections.addStretch(1)
@@ -235,6 +249,10 @@ class Dock(QWidget):
         add(volume.model, notify.reported(self.choose_model))
         add(volume.model_file, notify.reported(lambda: self.files.ask_model(self.choose_model)))
         add(export.export_masks, notify.reported(lambda: self.files.ask_export(self.session)))
+        add(export.save_session, notify.reported(self.cases.ask_save))
+        add(export.import_menu.aboutToShow, notify.reported(lambda: self.masks.fill(export.import_menu)))
+        add(volume.open_session, notify.reported(self.cases.ask_open))
+        add(volume.open_unfinished, notify.reported(lambda: self.cases.offer_unfinished(skipped=True)))
         add(export.save_adapter, notify.reported(lambda: self.files.ask_save_adapter(self.session)))
         add(export.load_adapter, notify.reported(lambda: self.files.ask_load_adapter(self.session)))
         add(get_settings().appearance.events.font_size, self._set_style)
@@ -246,9 +264,9 @@ class Dock(QWidget):
         self.panels.volume.set_model(self._model_name)
         self._sam = sam
         if self.session is not None and self.layers is not None:
-            self._kept = KeptWork.of(self.session)
+            self._kept = (self.session.work, self.session.policy)
             self._waiting = (self.session.volume, self.layers.image)
-            self.close_session()
+            self.close_session(case_goes_on=True)
         self._start_when_ready()
 
     def _start_when_ready(self) -> None:
@@ -276,11 +294,13 @@ class Dock(QWidget):
         from napari_samadapt.session.session import Session
 
         kept, self._kept = self._kept, None
-        session = Session(volume, sam, post=self._post, **(kept.settings if kept else {}))
-        if kept is not None:
-            kept.give_to(session)
-        else:
+        session = Session(volume, sam, post=self._post)
+        if kept is None:
             preferences().apply_to(session)
+        else:
+            work, policy = kept
+            session.set_policy(policy)
+            session.take_up(work)
         self._running.session, panels = session, self.panels
         self.layers = VolumeLayers(
             self._viewer, volume, session.annotation, session.prediction, session.displayed, image
@@ -295,6 +315,7 @@ class Dock(QWidget):
             self._viewer, session, self.layers, self.tools.slice_on_screen, view.go_to
         )
         session.labels_changed.connect(self.files.note_change)
+        self.cases.begin(session)
         for note in volume.source.notes:
             notify.tell(note)
 
@@ -331,12 +352,22 @@ class Dock(QWidget):
         self.panels.learning.set_status(text)
         self.companions.first.set_status(text)
 
-    def _adopt_open_image(self) -> None:
-        """Work on the image that is open already: the active one, or the first."""
+    def _make_cases(self) -> CaseKeeper:
+        acts = CaseActs(
+            self.open_volume, self.choose_model, lambda: self._model_name, lambda: self.session,
+            self.files.set_unsaved, lambda: self._parts[1].show_axis(),
+        )  # fmt: skip
+        cases, files = CaseKeeper(self, acts, self._running.background, self._post), self.files
+        self._running.at_end = lambda: cases.shut_down(unsaved=files.unsaved)
+        return cases
+
+    def _adopt_open_image(self) -> bool:
+        """Work on the image that is open already: the active one, or the first; False where there is none."""
         active = self._viewer.layers.selection.active
         images = [layer for layer in (active, *self._viewer.layers) if isinstance(layer, Image)]
         if images:
             self.open_volume(volume_of(images[0]), images[0])
+        return bool(images)
 
     def _on_layer_inserted(self, event: Any) -> None:
         layer = event.value

@@ -29,7 +29,7 @@ from .readout import UNIT_KEY, ReadingLabels, unit_of
 
 Position = Sequence[float] | NDArray[Any]
 """Coordinates, (z, y, x) in voxels or napari's world, or (x, y) in pixels."""
-_SIZE_LIMITS = (3, 14)  # of a prompt, in pixels of the screen
+_SIZE_LIMITS = (2.5, 14)  # of a prompt, in pixels of the screen
 _LARGEST, _SMALLEST = 1e4, 1e-3  # in voxels: beyond both limits at any zoom
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
@@ -146,9 +146,10 @@ class VolumeLayers:
         *,
         chosen: tuple[SliceKey, Grip] | None = None,
         drawn: Sequence[tuple[SliceKey, Path]] = (),
+        preview: Sequence[tuple[SliceKey, Path]] = (),
     ) -> None:
-        """Show the prompts of all slices, the `chosen` one framed, and paths that are being drawn."""
-        self._show_marks(marks_of(prompts, chosen, drawn))
+        """Show the prompts of all slices, the `chosen` one framed, paths being drawn, and what mask they give."""
+        self._show_marks(marks_of(prompts, chosen, drawn, preview))
 
     def _show_marks(self, marks: Marks) -> None:
         """Points as large as the limits allow, and outlines as rows of the smallest ones: both keep their size

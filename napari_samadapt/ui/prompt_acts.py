@@ -90,6 +90,7 @@ class PromptActs:
         self._place.connections.add(tools.hinted, notify.tell)
         self._place.connections.add(tools.tool_changed, panel.set_tool)
         on(self._session.previewed, self._on_previewed)
+        on(self._session.prompts_changed, lambda _key: self._show())
 
     def toggle_tool(self, tool: str) -> None:
         """Take a tool in hand, or release it when it is in hand already."""
@@ -247,5 +248,9 @@ class PromptActs:
         prompts = dict(self._session.prompts)
         if self._wanted is not None and self._drawn is None:
             prompts[self._wanted[0]] = self._wanted[1]
-        drawn = [path for path in (self._drawn, self._preview) if path is not None]
-        self._layers.show_prompts(prompts, chosen=self._chosen, drawn=drawn)
+        self._layers.show_prompts(
+            prompts,
+            chosen=self._chosen,
+            drawn=() if self._drawn is None else (self._drawn,),
+            preview=() if self._preview is None else (self._preview,),
+        )

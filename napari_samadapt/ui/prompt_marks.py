@@ -16,7 +16,7 @@ from .prompt_shapes import Grip, Path, shapes_of
 POSITIVE_COLOR, NEGATIVE_COLOR = "#2ecc71", "#ff3b30"
 _POSITIVE_SYMBOL, _NEGATIVE_SYMBOL = "disc", "x"  # told apart without colours too
 _OUTLINE_COLOR = POSITIVE_COLOR
-_DRAWN_COLOR = "#f0e442"
+_DRAWN_COLOR, _PREVIEW_COLOR = "#f0e442", "white"
 _BORDER, _CHOSEN_BORDER = "white", "#0072b2"
 
 
@@ -58,8 +58,9 @@ def marks_of(
     prompts: Mapping[SliceKey, Prompts],
     chosen: tuple[SliceKey, Grip] | None = None,
     drawn: Sequence[tuple[SliceKey, Path]] = (),
+    preview: Sequence[tuple[SliceKey, Path]] = (),
 ) -> Marks:
-    """The marks of all slices, and on top of them paths that are being drawn."""
+    """The marks of all slices; on top of them paths that are being drawn, and the outline of the mask they give."""
     marks = Marks()
     for key, shown in prompts.items():
         for grip, path in shapes_of(shown):
@@ -67,6 +68,7 @@ def marks_of(
                 marks.add_point(key, path, bool(shown.point_labels[grip.number]), (key, grip) == chosen)
             else:
                 marks.add_outline(key, path, _OUTLINE_COLOR)
-    for key, path in drawn:
-        marks.add_outline(key, path, _DRAWN_COLOR)
+    for paths, color in ((drawn, _DRAWN_COLOR), (preview, _PREVIEW_COLOR)):
+        for key, path in paths:
+            marks.add_outline(key, path, color)
     return marks

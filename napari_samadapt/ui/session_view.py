@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 _CORRECT = "Add points where the mask is wrong, or drag or right-click a prompt; then accept the slice (A)."
+_ACCEPTED = "Accepted. N goes to the slice where you help most; or correct this one and accept it again."
 _NOTHING_FOUND = "SAM finds nothing there. Try a box around the structure, or paint it."
 
 
@@ -156,7 +157,7 @@ class SessionView:
             self._layers.refresh(self._layers.annotation, self._session.annotation)
             self._layers.refresh(self._layers.prediction, self._session.prediction)
         if here in keys and here in self._session.accepted:
-            self._panels.prompts.reset_hint()
+            self._panels.prompts.set_hint(_ACCEPTED)
         for key in keys:
             self._show_state(key)
         self._volumes.count(keys)
@@ -207,7 +208,6 @@ class SessionView:
         self._panels.classes.set_volumes({i: volume_text(count, volume) for i, count in voxels.items()})
 
     def _on_prompts_changed(self, _key: SliceKey) -> None:
-        self._layers.show_prompts(self._session.prompts)
         self._show_undo()
 
     def _on_window_changed(self, window: Window) -> None:
@@ -222,7 +222,6 @@ class SessionView:
         if not self._session.volume.is_color:
             low, high = (float(limit) for limit in self._layers.image.contrast_limits)
             text = window_text(Window(low, high)) if low < high else ""
-        self._panels.volume.set_range(text)
         self._texts.show_window(text)
 
     def _on_refresh_progress(self, done: int, total: int) -> None:

@@ -39,10 +39,10 @@ def learning_status(facts: LearningFacts) -> str:
 
 def _what_next(facts: LearningFacts, slices: str, agreement: str) -> str:
     if facts.accepted == 0:
-        return "Get one slice right and accept it (A): the model learns from accepted slices."
+        return "The model learns from slices that you accept (A)."
     if facts.adapter_version == 0:
         return f"{slices} accepted. Press Start to learn from {'it' if facts.accepted == 1 else 'them'}."
-    return f"Learned from {slices}{agreement}. Go to another slice, correct its prediction and accept it."
+    return f"Learned from {slices}{agreement}. Correct and accept others (N)."
 
 
 def volume_text(

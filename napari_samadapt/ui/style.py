@@ -16,7 +16,7 @@ def font_points() -> int:
 def dock_style(points: int) -> str:
     """The style sheet of the dock for a font size in points. The frame shows where the keyboard is."""
     return f"""
-    QPushButton, QComboBox, QToolButton#split {{ padding: 3px 5px; border: 1px solid transparent; }}
+    QPushButton, QComboBox {{ padding: 2px 5px; border: 1px solid transparent; }}
     QPushButton:focus, QComboBox:focus, QCheckBox:focus, QToolButton:focus, QTableView:focus, SliceStrip:focus
         {{ border: 1px solid palette(window-text); }}
     QToolButton {{ font-size: {points + 1}pt; }}

@@ -100,9 +100,7 @@ def dragged_window(window: Window, usual: Window, right: float, down: float) -> 
 
 
 def view_text(volume: Volume, axis: int) -> str:
-    """Which slices are seen, and by which convention."""
+    """Which slices are seen, and by which convention; nothing of an image without a place in the patient."""
     if not volume.spatial:
         return ""
-    name = volume.axis_name(axis)
-    side = "front on the left" if name == "sagittal" else "patient's right on the left"
-    return f"{name} · radiological view: {side}"
+    return f"{volume.axis_name(axis)}, radiological"

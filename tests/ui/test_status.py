@@ -8,7 +8,7 @@ from napari_samadapt.ui.status import LearningFacts, learning_status, volume_tex
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        (LearningFacts("idle", 0, 0), "accept it (A)"),
+        (LearningFacts("idle", 0, 0), "slices that you accept (A)"),
         (LearningFacts("off", 1, 0), "1 slice accepted. Press Start to learn from it."),
         (LearningFacts("off", 2, 0), "2 slices accepted. Press Start to learn from them."),
         (LearningFacts("training", 3, 0, 12.4, 60), "Learning from 3 slices: 12 of 60 s. Go on working."),

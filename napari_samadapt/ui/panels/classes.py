@@ -58,11 +58,15 @@ class _Table(QTableWidget):
         """Rows as high as the font asks for."""
         self.verticalHeader().setMinimumSectionSize(1)
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        self.setMaximumHeight(self._height(max(self.rowCount(), _ROWS)))
         self.updateGeometry()
 
-    def sizeHint(self) -> QSize:
+    def _height(self, rows: int) -> int:
         header, one = self.horizontalHeader().sizeHint().height(), self.verticalHeader().defaultSectionSize()
-        return QSize(240, header + _ROWS * one + 2 * self.frameWidth() + 2)
+        return header + rows * one + 2 * self.frameWidth() + 2
+
+    def sizeHint(self) -> QSize:
+        return QSize(240, self._height(_ROWS))
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -84,8 +88,8 @@ class ClassesPanel(QWidget):
         super().__init__(parent)
         self._showing = False
         self._table = self._make_table()
-        self._add = button("＋", "Add a class", self.added.emit)
-        self._remove = button("－", "Remove the chosen class, once no voxel has it", self._on_remove_clicked)
+        self._add = button("+", "Add a class", self.added.emit)
+        self._remove = button("−", "Remove the chosen class, once no voxel has it", self._on_remove_clicked)
         buttons = QVBoxLayout()
         buttons.setSpacing(2)
         for made in (self._add, self._remove):
@@ -94,7 +98,7 @@ class ClassesPanel(QWidget):
         line = row(self._table)
         line.addLayout(buttons)
         column(self).addLayout(line)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)  # with more classes
         self.set_volume_unit("ml")
         self.set_classes((), 0)
 
@@ -104,8 +108,9 @@ class ClassesPanel(QWidget):
         self._showing = True
         try:
             self._table.setRowCount(len(classes))
+            self._table.fit_rows()
             for line, shown in enumerate(classes):
-                self._set_row(line, shown, known.get(shown.id, ""), visible=shown.id not in hidden)
+                self._set_row(line, shown, known.get(shown.id, "0"), visible=shown.id not in hidden)
                 if shown.id == active:
                     self._table.setCurrentCell(line, max(self._table.currentColumn(), 0))
         finally:

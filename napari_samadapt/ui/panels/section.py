@@ -20,6 +20,8 @@ from qtpy.QtWidgets import (
 from .. import remembered
 from .flow import SPACING
 
+_LARGEST_SHARE = 0.35
+
 
 class Section(QFrame):
     """A title that folds the panel below it; `extra` stands at the right of the title.
@@ -63,6 +65,11 @@ class Section(QFrame):
     def _show_panel(self, open_: bool) -> None:
         self._fold.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
         self.panel.setVisible(open_)
+        grows = open_ and self.panel.sizePolicy().verticalPolicy() == QSizePolicy.Policy.Expanding
+        self.setSizePolicy(
+            QSizePolicy.Policy.Preferred,
+            QSizePolicy.Policy.Expanding if grows else QSizePolicy.Policy.Maximum,
+        )
 
     def _on_fold_clicked(self, open_: bool) -> None:
         if self._name:
@@ -73,10 +80,18 @@ class Column(QScrollArea):
     """Scrolls up and down only: never narrower than what it shows."""
 
     def minimumSizeHint(self) -> QSize:
-        """As wide as the panels need with the fonts and the theme in use."""
+        """As wide as the panels need with the fonts and the theme in use.
+
+        That is with each row in one line, beside a scroll bar, as long as this takes no more than a third of the
+        screen; else the rows are broken into lines.
+        """
         shown = self.widget()
-        width = shown.minimumSizeHint().width() if shown is not None else 0
-        return QSize(width, super().minimumSizeHint().height())
+        if shown is None:
+            return super().minimumSizeHint()
+        third = round(self.screen().availableGeometry().width() * _LARGEST_SHARE)
+        bar = self.verticalScrollBar().sizeHint().width()
+        width = max(shown.minimumSizeHint().width(), min(shown.sizeHint().width(), third))
+        return QSize(width + bar, super().minimumSizeHint().height())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Pass on that the panels need another width."""
@@ -102,7 +117,7 @@ def column(panel: QWidget) -> QVBoxLayout:
     """The vertical layout of a panel."""
     layout = QVBoxLayout(panel)
     layout.setContentsMargins(2, 0, 2, 0)
-    layout.setSpacing(SPACING)
+    layout.setSpacing(SPACING - 1)
     return layout
 
 
@@ -140,7 +155,7 @@ class HintLabel(QLabel):
         return max(self._height(self._lines), int(super().heightForWidth(width)))
 
     def _height(self, lines: int) -> int:
-        return int(lines * self.fontMetrics().lineSpacing() + 4)
+        return int(lines * (self.fontMetrics().lineSpacing() + 1) + 10)
 
 
 def hint_label(lines: int = 1) -> HintLabel:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QMenu, QToolButton, QWidget
+from qtpy.QtWidgets import QMenu, QPushButton, QWidget
 
 from ..slice_strip import SliceStrip
 from .flow import flow
@@ -55,7 +55,8 @@ class SlicePanel(QWidget):
             self.rejected.emit,
         )
         self._next = button("Next  N", "Go to the slice where annotating helps most", self.next_wanted.emit)
-        self._propagate = self._make_propagate()
+        self._propagate = button("", "", self._on_propagate_clicked)
+        self._directions = self._make_directions()
         self._interpolate = button("Interpolate  I", "", self.interpolated.emit)
         self._undo = button("Undo", "Undo  (Ctrl+Z)", self.undone.emit)
         self._redo = button("Redo", "Redo  (Ctrl+Shift+Z)", self.redone.emit)
@@ -75,7 +76,7 @@ class SlicePanel(QWidget):
         layout = column(self)
         layout.addWidget(self.strip)
         layout.addLayout(flow((self._accept, 3), (self._reject, 2), (self._next, 2)))
-        layout.addLayout(flow(self._propagate, self._interpolate))
+        layout.addLayout(flow((self._propagate, 3), (self._directions, 0), (self._interpolate, 4)))
         layout.addLayout(flow(self._undo, self._redo, self._shown, self._outline))
         self.set_propagation(None, "Accept this slice first.")
         self.set_interpolation(None)
@@ -104,6 +105,7 @@ class SlicePanel(QWidget):
             "Propagate  G" if progress is None else f"Stop  G   {progress[0]} of {progress[1]}"
         )
         self._propagate.setEnabled(self._propagating or not refusal)
+        self._directions.setEnabled(not self._propagating and not refusal)
         self._propagate.setToolTip(
             "Stop: no slice is changed" if self._propagating else f"{refusal} {_PROPAGATE_TIP}".strip()
         )
@@ -134,11 +136,8 @@ class SlicePanel(QWidget):
         )
         self.strip.set_suggested(index)
 
-    def _make_propagate(self) -> QToolButton:
-        made = QToolButton()
-        made.setObjectName("split")
-        made.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
-        made.clicked.connect(self._on_propagate_clicked)
+    def _make_directions(self) -> QPushButton:
+        made = button(" ", "Propagate in one direction only", lambda: None)
         menu = QMenu(made)
         for direction, text in _DIRECTIONS.items():
             menu.addAction(text).triggered.connect(functools.partial(self._on_direction_chosen, direction))

@@ -12,13 +12,18 @@ from superqt import QElidingLabel
 from napari_samadapt.imaging.volume import AXIS_NAMES
 
 from .flow import flow
-from .section import button, column, row, small
+from .section import button, column, row
 
 MODELS = {
     "mini": ("mini", "mini: small, bundled, quick on any machine"),
     "vit_b": ("ViT-B", "SAM ViT-B: 375 MB, downloaded once"),
     "vit_l": ("ViT-L", "SAM ViT-L: 1.2 GB, downloaded once; wants a GPU"),
     "vit_h": ("ViT-H", "SAM ViT-H: 2.6 GB, downloaded once; wants a GPU"),
+}
+_CONVENTION = {
+    "axial": "the patient's right is on the left of the screen, the front at the top",
+    "coronal": "the patient's right is on the left of the screen, the head at the top",
+    "sagittal": "the front is on the left of the screen, the head at the top",
 }
 _FROM_FILE = "from a file…"
 
@@ -32,6 +37,8 @@ class VolumePanel(QWidget):
 
     open_file = Signal()
     open_folder = Signal()
+    open_session = Signal()
+    open_unfinished = Signal()
     sample = Signal(str)
     axis = Signal(str)
     window_preset = Signal(str)
@@ -51,13 +58,11 @@ class VolumePanel(QWidget):
         self._open.setMenu(self._open_menu())
         self._axis_buttons = self._make_axis_buttons()
         self._windows = QComboBox()
-        self._windows.setToolTip("Grey values shown, and given to SAM: what you see is what it gets")
-        self._windows.activated.connect(self._on_window_activated)
-        self._range = small(QLabel())
-        self._range.setToolTip(
-            "Width and level of the grey values. Shift + drag on the canvas changes them: "
-            "sideways the width, up and down the level"
+        self._windows.setToolTip(
+            "Grey values shown, and given to SAM: what you see is what it gets. Shift + drag on the canvas changes "
+            "them too: sideways the width (W), up and down the level (L)"
         )
+        self._windows.activated.connect(self._on_window_activated)
         self._models = QComboBox()
         self._models.setToolTip("The SAM that answers your clicks and is adapted")
         for name, (text, tip) in MODELS.items():
@@ -97,10 +102,6 @@ class VolumePanel(QWidget):
             self._windows.addItem(name)
         self._windows.setCurrentText(name)
 
-    def set_range(self, text: str) -> None:
-        """Show the grey values in use in words, as "W 400 L 40"; "" for none."""
-        self._range.setText(text)
-
     def set_model(self, name: str, *, busy: bool = False) -> None:
         """Show which model is in use: a name of MODELS or a path; `busy` while it is being loaded."""
         if self._models.findData(name) < 0:
@@ -114,6 +115,9 @@ class VolumePanel(QWidget):
         menu.addAction("Volume or image…", lambda: self.open_file.emit())
         menu.addAction("DICOM folder…", lambda: self.open_folder.emit())
         menu.addSeparator()
+        menu.addAction("Saved session…", lambda: self.open_session.emit())
+        menu.addAction("Unfinished work…", lambda: self.open_unfinished.emit())
+        menu.addSeparator()
         menu.addAction("Sample: abdomen, CT-like", lambda: self.sample.emit("ct"))
         menu.addAction("Sample: MR-like", lambda: self.sample.emit("mr"))
         menu.addAction("Sample: ultrasound-like", lambda: self.sample.emit("ultrasound"))
@@ -125,7 +129,8 @@ class VolumePanel(QWidget):
         for name in AXIS_NAMES:
             made[name] = button(
                 name.capitalize(),
-                f"Show and annotate {name} slices, told from the scan's orientation",
+                f"Show and annotate {name} slices, told from the scan's orientation, the radiological way: "
+                + _CONVENTION[name],
                 lambda name=name: self.axis.emit(name),  # type: ignore[misc]
                 checkable=True,
             )
@@ -140,7 +145,7 @@ class VolumePanel(QWidget):
         layout.addLayout(flow(*self._axis_buttons.values()))
         layout.addLayout(
             flow(
-                _labelled("Window", self._windows, 9, self._range),
+                _labelled("Window", self._windows, 9),
                 _labelled("Model", self._models, 6),
             )
         )
@@ -157,14 +162,14 @@ class VolumePanel(QWidget):
             self.model.emit(chosen)
 
 
-def _labelled(text: str, partner: QComboBox, letters: int, *more: QWidget) -> QWidget:
-    """A combo box, at least so many letters wide, with its label before it and more behind it."""
+def _labelled(text: str, partner: QComboBox, letters: int) -> QWidget:
+    """A combo box, at least so many letters wide, with its label before it."""
     partner.setMinimumContentsLength(letters)
     partner.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     label = QLabel(text)
     label.setBuddy(partner)
     made = QWidget()
-    line = row(label, partner, *more)
+    line = row(label, partner)
     line.setStretch(1, 1)
     made.setLayout(line)
     return made
