@@ -64,6 +64,7 @@ class Companions:
             (self.first.open_folder, acts.ask_folder),
             (self.first.sample, acts.open_sample),
             (self.first.tour_asked, self.start_tour),
+            (self.first.models_asked, self.models.present),
             (self.help.tour_asked, self.start_tour),
             (self.help.models_asked, self.models.present),
         ):
@@ -79,8 +80,8 @@ class Companions:
     def show_ready(self, ready: bool) -> None:
         """With a session the sections are shown, without one the first steps."""
         self.first.setVisible(not ready)
-        for name, section in self.sections.items():
-            section.setVisible(ready or name == "volume")
+        for section in self.sections.values():
+            section.setVisible(ready)
         self.models.refresh()
 
     def parts_for(

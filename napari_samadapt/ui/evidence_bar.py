@@ -17,6 +17,15 @@ _LOOKS = {
 }
 
 
+_FLAT = (
+    "QToolButton { padding: 1px 6px; border: 1px solid #808890; border-radius: 3px; background: transparent; }"
+    "QToolButton:hover { background: rgba(128, 136, 144, 80); }"
+    "QToolButton:checked { background: #4560c9; color: white; }"
+    "QToolButton:disabled { border-color: rgba(128, 136, 144, 90); color: #808890; }"
+    "QToolButton::menu-indicator { image: none; width: 0; }"
+)
+
+
 class EvidenceBar(QWidget):
     """In the title of *Learning*: `switched(name, bool)` for a look at the slice, `side_by_side_asked()`,
     `learning_asked()`, `comparison_asked()`.
@@ -35,7 +44,7 @@ class EvidenceBar(QWidget):
             made.setCheckable(True)
             made.clicked.connect(lambda on, name=name: self.switched.emit(name, on))
             self._looks[name] = made
-        self._more = flat_button("Views", "Larger views of what the model does")
+        self._more = flat_button("Views ▾", "Larger views of what the model does")
         menu = QMenu(self._more)
         menu.setToolTipsVisible(True)
         for text, tip, signal in (
@@ -88,9 +97,6 @@ def flat_button(text: str, tooltip: str) -> QToolButton:
     made = QToolButton()
     made.setText(text)
     made.setToolTip(tooltip)
-    made.setAutoRaise(True)
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    made.setStyleSheet(
-        "QToolButton { padding: 1px 5px; } QToolButton::menu-indicator { image: none; width: 0; }"
-    )
+    made.setStyleSheet(_FLAT)
     return made

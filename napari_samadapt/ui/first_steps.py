@@ -1,12 +1,15 @@
-"""What the dock shows before there is a volume: three ways to begin, and a tour."""
+"""What the dock shows before there is a volume: three ways to begin, a tour, the models."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
+from .panels.flow import flow
+
 _TITLE = "Segment a scan, and let the model learn it from you"
 _HOW = "Click a structure, correct the mask, accept the slice. The other slices get better while you go on."
+_NOTICE = "Research use only, not a medical device. Nothing leaves this computer."
 _WAYS = (
     (
         "Open a scan or image…",
@@ -20,12 +23,13 @@ _FIRST = "QPushButton { background: #00795a; color: white; } QPushButton:hover {
 
 
 class FirstSteps(QWidget):
-    """`open_file()`, `open_folder()`, `sample()`, `tour_asked()`."""
+    """`open_file()`, `open_folder()`, `sample()`, `tour_asked()`, `models_asked()`."""
 
     open_file = Signal()
     open_folder = Signal()
     sample = Signal()
     tour_asked = Signal()
+    models_asked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,13 +55,17 @@ class FirstSteps(QWidget):
             self.ways.append(made)
         self.ways[-1].setStyleSheet(_STYLE + _FIRST)
         layout.addSpacing(6)
-        tour = QPushButton("Show me around: five steps")
-        tour.setToolTip("A short tour on the sample; it can be left at any time")
+        tour = QPushButton("Show me around")
+        tour.setToolTip("A tour in five steps on the sample; it can be left at any time")
         tour.clicked.connect(lambda _checked=False: self.tour_asked.emit())
-        layout.addWidget(tour)
+        models = QPushButton("Models and adapters…")
+        models.setToolTip("Download a larger model, or use an adapter that you saved")
+        models.clicked.connect(lambda _checked=False: self.models_asked.emit())
+        layout.addLayout(flow(tour, models))
         self._status = _wrapped("")
         layout.addWidget(self._status)
         layout.addStretch(1)
+        layout.addWidget(_wrapped(_NOTICE))
 
     def set_status(self, text: str) -> None:
         """What happens now: what is being read or loaded."""

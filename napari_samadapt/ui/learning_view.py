@@ -41,7 +41,6 @@ class LearningView(ToolWindow):
             for place, title in enumerate(("Dice", f"HD95 ({unit})", "corrections"))
         ]
         self._widget.plots = self._plots
-        self._plots[0].setYRange(0, 1, padding=0.03)
         bold = "font-weight: 600;"
         for title, parts in (
             ("Updates", ((self._table, 2), (self._table_hint, 0))),
@@ -66,7 +65,6 @@ class LearningView(ToolWindow):
                 cell = QTableWidgetItem(text)
                 cell.setToolTip(text)
                 self._table.setItem(line, place, cell)
-        self._table.resizeRowsToContents()
         self._table_hint.setText("" if updates else _NO_UPDATES)
 
     def set_accepted(self, accepted: Sequence[AcceptedSlice]) -> None:
@@ -83,6 +81,10 @@ class LearningView(ToolWindow):
         ):
             plot.clear()
             plot.setXRange(0.5, max(len(places), 3) + 0.5, padding=0)
+            every = -(-len(places) // 10) or 1
+            plot.getAxis("bottom").setTicks([[(place, str(place)) for place in places[::every]]])
+            highest = max((value for value in values if not math.isnan(value)), default=1.0)
+            plot.setYRange(0, 1.0 if plot is self._plots[0] else max(highest, 1.0), padding=0.05)
             plot.plot(
                 places, values, connect="finite", pen=pyqtgraph.mkPen(color, width=2),
                 symbol="o", symbolSize=7, symbolBrush=color, symbolPen=None,
@@ -93,6 +95,7 @@ class LearningView(ToolWindow):
         table = QTableWidget(0, len(_HEADERS))
         table.setHorizontalHeaderLabels(list(_HEADERS))
         table.verticalHeader().hide()
+        table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         table.setShowGrid(False)

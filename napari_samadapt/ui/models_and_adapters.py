@@ -90,7 +90,7 @@ class ModelsAndAdapters:
             (view.adapters.renamed, self._rename),
             (view.adapters.delete_asked, self._delete),
             (view.adapters.add_asked, self._ask_add),
-            (view.stop_asked, self._stop.set),
+            (view.stop_asked, lambda: self._stop.set()),
         )
         for signal, act in acts:
             self._connections.add(signal, notify.reported(act))

@@ -28,6 +28,7 @@ from .panels.section import button, row
 from .tool_window import ToolWindow
 
 _HEADERS = ("Model", "What it is", "Size", "Licence", "")
+_LINK = "#3d8fe0"  # readable on the dark and on the light theme
 _CARD = Qt.ItemDataRole.UserRole
 _NO_ADAPTERS = (
     "No adapter was saved yet. After the model has learned, press “Save adapter…” in the dock: "
@@ -65,7 +66,7 @@ class ModelsTab(QWidget):
             made = button("", "", lambda name=name: self._on_clicked(name))  # type: ignore[misc]
             self._buttons[name] = made
             self._table.setCellWidget(line, len(_HEADERS) - 1, made)
-        self._table.resizeRowsToContents()
+        self._table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self._here: dict[str, bool] = {}
         more = QLabel(foreign_html(FOREIGN_TEXTS))
         more.setWordWrap(True)
@@ -243,8 +244,8 @@ def size_text(megabytes: int) -> str:
 def foreign_html(texts: Sequence[ModelText]) -> str:
     """What others give away, with links, and how to use it."""
     lines = "".join(
-        f"<li><a href='{text.source}'>{text.title}</a>: {text.sentence} {size_text(text.megabytes)}, "
-        f"{text.licence}.</li>"
+        f"<li><a style='color: {_LINK}' href='{text.source}'>{text.title}</a>: {text.sentence} "
+        f"{size_text(text.megabytes)}, {text.licence}.</li>"
         for text in texts
     )
     return (

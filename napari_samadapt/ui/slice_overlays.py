@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 from psygnal import Signal
 
@@ -26,6 +27,10 @@ UNCERTAINTY, BEFORE = "uncertainty", "before the update"
 _NOT_YET = "The model predicts nothing yet: accept a slice, and let it learn."
 _NO_BEFORE = "Nothing was predicted on this slice before the last update."
 _CONTOUR = 1  # pixels
+_UNSURE = Colormap(
+    [(1.0, 0.1, 0.9, 0.0), (1.0, 0.1, 0.9, 0.75), (1.0, 0.9, 1.0, 1.0)], name="samadapt unsure"
+)
+"""From nothing to magenta and white: no class has these colours, and what is sure stays as it is."""
 
 
 class SliceOverlays:
@@ -125,10 +130,9 @@ class SliceOverlays:
         made = Image(
             data,
             name=UNCERTAINTY,
-            colormap="inferno",
-            blending="additive",
+            colormap=_UNSURE,
+            blending="translucent",
             contrast_limits=(0.0, 1.0),
-            opacity=0.8,
             affine=self._place(),
         )
         self._add(UNCERTAINTY, made)
@@ -165,12 +169,11 @@ class SliceOverlays:
         return affine
 
     def _add(self, name: str, layer: Layer) -> None:
-        """Above the image and below what the user draws on; the user's layer stays the active one."""
+        """Above the masks and below the prompts; the user's layer stays the active one."""
         viewer = self._viewer
         active = viewer.layers.selection.active
-        place = viewer.layers.index(self._layers.image) + 1 if self._layers.image in viewer.layers else 0
-        if name == BEFORE and self._layers.annotation in viewer.layers:
-            place = viewer.layers.index(self._layers.annotation) + 1
+        below = self._layers.annotation if self._layers.annotation in viewer.layers else self._layers.image
+        place = viewer.layers.index(below) + 1 if below in viewer.layers else len(viewer.layers)
         self._shown[name] = layer
         viewer.layers.insert(place, layer)
         viewer.layers.selection.active = active

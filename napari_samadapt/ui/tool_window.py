@@ -19,6 +19,8 @@ class ToolWindow(QDialog):
         super().__init__(parent)
         self.setWindowTitle(title)
         self.setModal(False)
+        self.setObjectName("samadapt-window")
+        self.setStyleSheet("#samadapt-window { border: 1px solid #808890; }")
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, _MARGIN)
         self.column.setSpacing(8)
