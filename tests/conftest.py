@@ -7,6 +7,12 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def _own_journals(tmp_path, monkeypatch):
+    """No test sees or leaves a journal in the user's folder."""
+    monkeypatch.setenv("SAMADAPT_STATE_DIR", str(tmp_path / "state"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real files beside the project; tests that need it are skipped where it is absent."""

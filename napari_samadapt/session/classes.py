@@ -37,6 +37,11 @@ class Classes:
     ever: tuple[tuple[int, str], ...]
     active: int
 
+    @property
+    def edited(self) -> bool:
+        """True where it is not the table of one class that a session begins with."""
+        return [(shown.id, shown.name) for shown in self.shown] != [(1, first_name(1))]
+
 
 class ClassTable:
     """Classes in the order of their ids. A removed class keeps its id and its name in case undo brings it back."""

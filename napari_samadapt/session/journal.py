@@ -121,7 +121,11 @@ class Journal:
 
     def __call__(self, act: Act) -> None:
         """Write an act; returns at once."""
-        self._queue.put((time.time(), act))
+        self.put(act, time.time())
+
+    def put(self, act: Act, when: float) -> None:
+        """Write an act that was done then, in seconds since 1970."""
+        self._queue.put((when, act))
 
     def close(self, *, delete: bool, timeout: float = 1.0) -> None:
         """End it once what waits is written; `delete` where nothing in it is needed any more."""

@@ -118,6 +118,13 @@ class Recovered:
     last: float
     last_label: str
 
+    @property
+    def empty(self) -> bool:
+        """True where nothing was done that would be missed."""
+        pages, settings = self.work.pages, self.work.settings
+        steps = pages.marks or pages.done or pages.undone
+        return not steps and not settings.prompts and not settings.classes.edited
+
 
 def recover(path: Path, end: int | None = None) -> Recovered:
     """Read a journal up to its last whole record, or the byte `end`. SamAdaptError where not even the first one is."""
@@ -139,9 +146,14 @@ def recover(path: Path, end: int | None = None) -> Recovered:
     return Recovered(work, whole, replay.acts, replay.last_time, replay.last_label)
 
 
-def unfinished(case: str | None = None, folder: Path | None = None) -> list[Unfinished]:
-    """The journals that nobody is writing now, the newest first; those of one case, skipped ones too."""
-    found = list(_all(folder or journals_folder(), case))
+def unfinished(
+    case: str | None = None, folder: Path | None = None, *, locked_too: bool = False
+) -> list[Unfinished]:
+    """The journals that nobody is writing now, the newest first; those of one case, skipped ones too.
+
+    `locked_too` is for who has locked the case without writing yet.
+    """
+    found = list(_all(folder or journals_folder(), case, locked_too=locked_too))
     return sorted(found, key=lambda one: one.ended, reverse=True)
 
 
@@ -157,12 +169,14 @@ def purge(days: float = KEPT_DAYS, folder: Path | None = None) -> int:
     return len(old)
 
 
-def _all(folder: Path, case: str | None, *, readable: bool = True) -> Iterator[Unfinished]:
+def _all(
+    folder: Path, case: str | None, *, readable: bool = True, locked_too: bool = False
+) -> Iterator[Unfinished]:
     """Without those of cases that are open somewhere, and without what is no journal."""
     pattern = f"{case or '*'}-*"
     for path in [*folder.glob(pattern + OFFERED), *folder.glob(pattern + SKIPPED)]:
         owner = read_owner(lock_path(folder, path.name.split("-")[0]))
-        if owner is not None and owner.alive:
+        if owner is not None and owner.alive and not locked_too:
             continue
         try:
             ended = path.lstat().st_mtime

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMessageBox
+
 from . import notify
 from .workplace import Workplace
 
@@ -21,7 +25,7 @@ class ClassActs:
         self._keep_draft = keep_draft
         on, panel = place.on, place.panels.classes
         on(panel.added, lambda: self._session.add_class(self._new_name()))
-        on(panel.removed, self._session.remove_class)
+        on(panel.removed, self.remove_class)
         on(panel.selected, self.select_class)
         on(panel.renamed, self.rename_class)
         on(panel.lock_changed, self._session.set_locked)
@@ -33,6 +37,23 @@ class ClassActs:
         self._keep_draft()
         self._place.layers.hidden.discard(class_id)
         self._session.select_class(class_id)
+
+    def remove_class(self, class_id: int) -> None:
+        """Remove a class; ask first where it has voxels."""
+        count = int(np.count_nonzero(self._session.annotation == class_id))
+        name = next((shown.name for shown in self._session.classes if shown.id == class_id), "")
+        if not count or self._may_remove(name, count):
+            self._session.remove_class(class_id)
+
+    def _may_remove(self, name: str, count: int) -> bool:
+        buttons = QMessageBox.StandardButton
+        box = QMessageBox(self._place.panels.classes)
+        box.setWindowTitle("Remove a class")
+        box.setTextFormat(Qt.TextFormat.PlainText)  # names come from files
+        box.setText(f"Remove {name} and its {count:,} voxels? Undo brings them back.")
+        box.setStandardButtons(buttons.Yes | buttons.Cancel)
+        box.setDefaultButton(buttons.Cancel)
+        return box.exec() == buttons.Yes
 
     def rename_class(self, class_id: int, name: str) -> None:
         """Give a class another name; a refused name is replaced by the old one in the table."""

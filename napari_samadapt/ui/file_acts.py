@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.volume import Source, Volume
 
 from . import notify
-from .contributions import VOLUME_KEY, scale_affine
+from .contributions import VOLUME_KEY, scale_affine, volume_name
 from .exporting import MaskTarget, ask_target, export
 from .posting import Background
 from .questions import run_asking
@@ -108,27 +109,43 @@ class FileActs:
 
         export(self._background, session, target, done, notify.report)
 
+    def set_unsaved(self, unsaved: bool) -> None:
+        """Whether there is work that would be lost."""
+        self.unsaved = unsaved
+
     def note_change(self, _keys: object = None) -> None:
         """The masks changed since they were written last."""
         self.unsaved = True
         self._changes += 1
 
-    def may_leave(self, session: Session | None) -> bool:
-        """Ask before masks that were not exported are closed; True to go on."""
+    def may_leave(self, session: Session | None, save: Callable[[], bool]) -> bool:
+        """Ask before work that was not saved is closed, and `save` it if the user says so; True to go on."""
         if session is None or not self.unsaved:
             return True
         buttons = QMessageBox.StandardButton
         answer = QMessageBox.question(
             self._parent,
-            "Masks not exported",
-            "The masks of the open volume have not been exported since they were last changed. Discard them?",
-            buttons.Discard | buttons.Cancel,
-            buttons.Cancel,
+            "Unsaved work",
+            f"The masks of {html.escape(volume_name(session.volume))} have not been exported or saved since they "
+            "were last changed. Save the session?",
+            buttons.Save | buttons.Discard | buttons.Cancel,
+            buttons.Save,
         )
+        if answer == buttons.Save:
+            return self._saved(save)
         if answer != buttons.Discard:
             return False
         self.unsaved = False
         return True
+
+    @staticmethod
+    def _saved(save: Callable[[], bool]) -> bool:
+        """False where it could not be saved, or the user did not say where: nothing is closed then."""
+        try:
+            return save()
+        except SamAdaptError as error:
+            notify.report(error)
+            return False
 
     # dialogs
 

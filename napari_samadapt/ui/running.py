@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -29,6 +30,8 @@ class Running:
         self.background = Background(self.post)
         self.session: Session | None = None
         self.ended = False
+        self.at_end: Callable[[], None] = lambda: None
+        """What else ends with all this."""
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_SECONDS)
 
@@ -56,6 +59,7 @@ class Running:
         if self.session is not None:
             _silence(self.session)
         self.close_session()
+        self.at_end()
         sys.setswitchinterval(self._switch_interval)
 
 

@@ -206,6 +206,13 @@ class FakeSession:
         self.prompts = {other: kept for other, kept in self.prompts.items() if other != key}
         self.prompts_changed.emit(key)
 
+    @property
+    def work(self):
+        return self.annotation.copy(), self.accepted
+
+    def take_up(self, work):
+        self.annotation[...], self.accepted = work
+
     def save_adapter(self, path):
         self.calls.append(("save_adapter", path))
         return finished(path)
@@ -216,7 +223,17 @@ class FakeSession:
 
 
 for name in (
-    *("undo", "redo", "reject", "begin_edit", "record_edit", "look_at", "close"),
+    *(
+        "record_to",
+        "import_labels",
+        "undo",
+        "redo",
+        "reject",
+        "begin_edit",
+        "record_edit",
+        "look_at",
+        "close",
+    ),
     *("preview", "propagate", "cancel_propagation"),
     *("start_learning", "pause", "resume", "stop", "roll_back", "reset_adapter", "set_method"),
 ):

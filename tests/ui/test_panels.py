@@ -229,14 +229,14 @@ def test_learning_panel(qtbot, shown):
 
 def test_export_panel(qtbot, shown):
     panel = shown(ExportPanel())
-    said = heard(panel, "export_masks", "save_adapter", "load_adapter")
+    said = heard(panel, "export_masks", "save_session", "save_adapter", "load_adapter")
     click(qtbot, panel, "Export")
     panel.set_ready(True, False)
-    for text in ("Export", "Save", "Load"):
+    for text in ("Export", "Save session", "Save adapter", "Load"):
         click(qtbot, panel, text)
     panel.set_ready(True, True)
-    click(qtbot, panel, "Save")
-    assert said == [("export_masks",), ("load_adapter",), ("save_adapter",)]
+    click(qtbot, panel, "Save adapter")
+    assert said == [("export_masks",), ("save_session",), ("load_adapter",), ("save_adapter",)]
 
 
 PANELS = (VolumePanel, ClassesPanel, PromptsPanel, SlicePanel, LearningPanel, ExportPanel)
