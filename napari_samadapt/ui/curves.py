@@ -14,7 +14,7 @@ _REDRAW_SECONDS = 0.2
 _MAX_POINTS = 4000
 _LOSS, _DICE = "#e69f00", "#56b4e9"
 _TEXT = "#8d96a1"  # readable on the dark and on the light theme
-_HEIGHT = 76
+_HEIGHT = 72
 
 
 class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph is untyped

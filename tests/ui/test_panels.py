@@ -2,7 +2,8 @@
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QPushButton, QTableWidget, QToolButton
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QPushButton, QTableWidget, QToolButton, QWidget
 
 from napari_samadapt.ui.keys import KEYS
 from napari_samadapt.ui.panels.classes import ClassesPanel
@@ -275,6 +276,44 @@ def test_no_text_is_clipped_in_a_narrow_dock_or_with_a_large_font(qapp, shown, k
             assert control.width() >= control.minimumSizeHint().width(), control.text()
             assert control.height() >= control.minimumSizeHint().height() - 1, control.text()
             assert panel.rect().contains(control.mapTo(panel, control.rect().bottomRight())), control.text()
+
+
+class Around(QWidget):
+    """What is around a panel: it gets the keys that the panel leaves alone."""
+
+    def __init__(self, panel):
+        super().__init__()
+        self.heard = []
+        panel.setParent(self)
+
+    def keyPressEvent(self, event):
+        if event.key() != Qt.Key.Key_Control:
+            self.heard.append(QKeySequence(event.keyCombination()).toString())
+
+
+@pytest.mark.parametrize("kind", PANELS)
+def test_keys_of_the_tools_work_wherever_the_keyboard_is(qtbot, shown, session, kind):
+    """B chose the window “bone”, and P a class that began with P, after a click on the box or the table."""
+    panel = kind()
+    around = shown(Around(panel))
+    if isinstance(panel, VolumePanel):
+        panel.set_volume("scan", ("soft tissue", "bone"))
+    if isinstance(panel, ClassesPanel):
+        panel.set_classes(session.classes, 1)
+    said = heard(panel, *{VolumePanel: ["window_preset", "model"], ClassesPanel: ["renamed"]}.get(kind, []))
+    controls = [
+        *panel.findChildren(QComboBox),
+        *panel.findChildren(QTableWidget),
+        *panel.findChildren(QPushButton),
+    ]
+    for control in controls:
+        control.setEnabled(True)
+        around.heard.clear()
+        for key in (Qt.Key.Key_B, Qt.Key.Key_P, Qt.Key.Key_2):
+            qtbot.keyClick(control, key)
+        qtbot.keyClick(control, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        assert around.heard == ["B", "P", "2", "Ctrl+Z"], control
+    assert said == []
 
 
 def test_a_section_folds_and_remembers(qtbot, shown):

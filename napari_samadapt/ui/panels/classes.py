@@ -20,11 +20,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .section import button, column, row
+from .section import button, column, is_letter, row
 
 _NAME, _ID, _VOLUME, _SHOWN, _LOCK = range(5)
 _ROWS = 3  # that are seen at least; with more room there are more
-_EDIT_KEYS = {Qt.Key.Key_F2, Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter}
 
 
 class ClassRow(Protocol):
@@ -44,7 +43,7 @@ class _Table(QTableWidget):
     """Rows as high as the font asks for; letters are left to the keys of the tools."""
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.text().isprintable() and event.text() and event.key() not in _EDIT_KEYS:
+        if is_letter(event):
             event.ignore()  # else P would look for a class that begins with P
         else:
             super().keyPressEvent(event)

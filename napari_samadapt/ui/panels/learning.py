@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_samadapt.learning.method_texts import METHOD_TEXTS
 
 from ..curves import LearningCurves
 from .flow import flow
-from .section import button, column, hint_label
+from .section import Choice, button, column, hint_label
 
 _SECONDS = (15, 30, 60, 120, 300)
 
@@ -42,18 +42,16 @@ class LearningPanel(QWidget):
             "Learn in the background from the accepted slices, after each one that you accept"
         )
         self._on.clicked.connect(lambda checked: self.enabled.emit(checked))
-        self._method = QComboBox()
-        self._method.setToolTip("What is trained: small adapters inside SAM, or only its decoder")
+        self._method = Choice(
+            len("Decoder only"), "What is trained: small adapters inside SAM, or only its decoder"
+        )
         for place, name in enumerate(methods):
             self._method.addItem(METHOD_TEXTS[name].title, name)
             self._method.setItemData(place, METHOD_TEXTS[name].sentence, Qt.ItemDataRole.ToolTipRole)
-        self._method.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self._method.setMinimumContentsLength(len("Decoder only"))
         self._method.view().setMinimumWidth(self._method.view().sizeHintForColumn(0) + 20)
         self._method.activated.connect(lambda place: self.method.emit(str(self._method.itemData(place))))
         self._settings = button("…", "Numbers of the method, and the decoder", self.settings.emit)
-        self._seconds = QComboBox()
-        self._seconds.setToolTip("How long one episode of learning lasts")
+        self._seconds = Choice(len("300 s"), "How long one episode of learning lasts")
         for seconds in _SECONDS:
             self._seconds.addItem(f"{seconds} s", seconds)
         self._seconds.activated.connect(lambda place: self.seconds.emit(int(self._seconds.itemData(place))))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
+    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -52,7 +54,7 @@ class Section(QFrame):
         self._fold.clicked.connect(self._on_fold_clicked)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
+        layout.setSpacing(1)
         layout.addLayout(row(self._fold, 1) if extra is None else row(self._fold, 1, extra))
         layout.addWidget(panel)
         self.set_open(remembered.is_open(name, open_) if name else open_)
@@ -128,6 +130,30 @@ def button(text: str, tooltip: str, clicked: Callable[[], object], *, checkable:
     made.setCheckable(checkable)
     made.clicked.connect(lambda _checked=False: clicked())
     return made
+
+
+def is_letter(event: QKeyEvent) -> bool:
+    """True for a key that types something: such keys are those of the tools, wherever the keyboard is in the dock."""
+    return event.text().isprintable() and bool(event.text().strip())
+
+
+class Choice(QComboBox):
+    """A combo box that leaves letters to the keys of the tools: else B would choose “bone” after a click on it.
+
+    At least `letters` letters wide.
+    """
+
+    def __init__(self, letters: int, tooltip: str = "") -> None:
+        super().__init__()
+        self.setToolTip(tooltip)
+        self.setMinimumContentsLength(letters)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if is_letter(event):
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
 
 
 class HintLabel(QLabel):

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QButtonGroup, QComboBox, QLabel, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QWidget
 from superqt import QElidingLabel
 
 from napari_samadapt.imaging.volume import AXIS_NAMES
 
 from .flow import flow
-from .section import button, column, row
+from .section import Choice, button, column, row
 
 MODELS = {
     "mini": ("mini", "mini: small, bundled, quick on any machine"),
@@ -57,14 +57,13 @@ class VolumePanel(QWidget):
         )
         self._open.setMenu(self._open_menu())
         self._axis_buttons = self._make_axis_buttons()
-        self._windows = QComboBox()
-        self._windows.setToolTip(
+        self._windows = Choice(
+            9,
             "Grey values shown, and given to SAM: what you see is what it gets. Shift + drag on the canvas changes "
-            "them too: sideways the width (W), up and down the level (L)"
+            "them too: sideways the width (W), up and down the level (L)",
         )
         self._windows.activated.connect(self._on_window_activated)
-        self._models = QComboBox()
-        self._models.setToolTip("The SAM that answers your clicks and is adapted")
+        self._models = Choice(6, "The SAM that answers your clicks and is adapted")
         for name, (text, tip) in MODELS.items():
             self._models.addItem(text, name)
             self._models.setItemData(self._models.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
@@ -145,8 +144,8 @@ class VolumePanel(QWidget):
         layout.addLayout(flow(*self._axis_buttons.values()))
         layout.addLayout(
             flow(
-                _labelled("Window", self._windows, 9),
-                _labelled("Model", self._models, 6),
+                _labelled("Window", self._windows),
+                _labelled("Model", self._models),
             )
         )
 
@@ -162,10 +161,8 @@ class VolumePanel(QWidget):
             self.model.emit(chosen)
 
 
-def _labelled(text: str, partner: QComboBox, letters: int) -> QWidget:
-    """A combo box, at least so many letters wide, with its label before it."""
-    partner.setMinimumContentsLength(letters)
-    partner.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+def _labelled(text: str, partner: QWidget) -> QWidget:
+    """A control with its label before it."""
     label = QLabel(text)
     label.setBuddy(partner)
     made = QWidget()
