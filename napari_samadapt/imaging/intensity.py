@@ -106,6 +106,9 @@ def _tissue_values(volume: Volume) -> NDArray[Any]:
     flat = volume.data.reshape(-1)
     values = flat[:: max(1, flat.size // _SAMPLE_VOXELS)].astype(np.float64)
     values = values[np.abs(values) < 1e30]  # drops NaN, Inf and the 3.4e38 some programs write for "no value"
+    if volume.source.padding is not None:
+        low, high = volume.source.padding
+        values = values[(values < low) | (values > high)]
     if values.size == 0:
         return values
     lowest = values.min()

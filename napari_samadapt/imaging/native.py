@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .errors import SamAdaptError
 from .questions import Answers, one_of_several, which_volume
-from .volume import Source, Volume
+from .volume import Source, Volume, check_affine
 
 _CHILD = Path(__file__).with_name("native_child.py")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -34,7 +34,10 @@ def read_native(path: Path, kind: str, answers: Answers) -> Volume:
     spatial = check_complete(path, kind)
     [(data, lps)] = read_isolated([path])
     values, notes = single_volume(data, path.name, answers)
-    return Volume(values, LPS_TO_RAS @ lps, Source(path, kind, spatial=spatial, notes=notes))
+    affine = LPS_TO_RAS @ lps
+    if spatial:
+        check_affine(affine, values.shape[:3], path)
+    return Volume(values, affine, Source(path, kind, spatial=spatial, notes=notes))
 
 
 def read_isolated(paths: Sequence[Path], codings: Sequence[str] = ()) -> list[Decoded]:

@@ -33,6 +33,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _LARGEST_RATIO = 1040  # deflate cannot shrink data further than 1032 to 1
 _TRAILING = 1 << 20  # bytes tolerated after the voxels
 _CHUNK = 1 << 20
+_CIFTI = range(3000, 3100)  # intent codes
 _SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 
 
@@ -125,6 +126,8 @@ def _layout(header: Any, path: Path) -> _Layout:
         raise SamAdaptError(
             f"The header of {path.name} is damaged: it claims {count} dimensions of sizes {sizes}."
         )
+    if int(header["intent_code"]) in _CIFTI:
+        raise SamAdaptError(f"{path.name} is a CIFTI file (values on a brain's surface), not a volume.")
     try:
         dtype = header.get_data_dtype()
     except (HeaderDataError, KeyError) as error:

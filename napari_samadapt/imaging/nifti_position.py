@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SamAdaptError
 from .questions import Answers, Choice, Question
-from .volume import corner_distance
+from .volume import LARGEST_MM, SMALLEST_MM, check_affine, corner_distance
 
 _UNIT_MM = {1: 1000.0, 2: 1.0, 3: 0.001}
 _UNIT_NAMES = {1: "metre", 3: "micrometre"}
 _SAME_PLACE_MM = 0.05
-_SMALLEST_MM, _LARGEST_MM = 1e-3, 100.0
 NO_POSITION = "This file holds no position information: lengths, and overlays on other scans, are not valid."
 
 
@@ -32,7 +30,7 @@ def position(header: Any, path: Path, answers: Answers) -> tuple[NDArray[np.floa
     unit = np.diag([_UNIT_MM.get(code, 1.0)] * 3 + [1.0])
     stated = {name: unit @ affine for name, affine in stated.items()}
     name = _chosen(stated, header, path, answers)
-    _check_affine(stated[name], header, path)
+    check_affine(stated[name], _shape(header), path)
     notes = [
         f"The {other} of the file cannot be used, its {name} is."
         for other in ("sform", "qform")
@@ -92,25 +90,7 @@ def _shape(header: Any) -> tuple[int, ...]:
 def _grid_affine(header: Any) -> NDArray[np.float64]:
     """Voxel sizes only, as nibabel places a file without position; sizes that make no sense become 1."""
     sizes = np.abs(np.nan_to_num(np.asarray(header["pixdim"][1:4], np.float64), posinf=0.0))
-    sizes[(sizes < _SMALLEST_MM) | (sizes > _LARGEST_MM)] = 1.0
+    sizes[(sizes < SMALLEST_MM) | (sizes > LARGEST_MM)] = 1.0
     affine = np.diag([-sizes[0], sizes[1], sizes[2], 1.0])
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(_shape(header)[::-1]) - 1) / 2)
     return affine
-
-
-def _check_affine(affine: NDArray[np.float64], header: Any, path: Path) -> None:
-    """Refuse voxels of impossible size, and grids whose axes are not at right angles."""
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    if sizes.min() < _SMALLEST_MM or sizes.max() > _LARGEST_MM:
-        text = " x ".join(f"{size:.3g}" for size in sizes)
-        raise SamAdaptError(
-            f"{path.name} claims voxels of {text} mm: correct the unit or the voxel size in its header."
-        )
-    u, _, vt = np.linalg.svd(affine[:3, :3] / sizes)
-    straight = affine.copy()
-    straight[:3, :3] = (u @ vt) * sizes
-    shear = corner_distance(_shape(header), affine, straight)
-    if shear > _SAME_PLACE_MM:
-        raise SamAdaptError(
-            f"The axes of {path.name} are sheared by {shear:.3g} mm: resample it onto a straight grid."
-        )

@@ -23,6 +23,8 @@ _NO_SIZE = "This picture has no physical size: lengths are in pixels."
 _TURNED = "The picture was turned upright as its EXIF orientation says; masks lie on the upright picture."
 _UNREADABLE = (SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error, zlib.error)
 _EXIF_ORIENTATION = 0x0112
+_BY_COLUMNS = 5  # orientations from this one on are stored column by column
+_PLAIN = (1, 5, 8, 32773, 32946)  # compressions that tifffile reads by itself: none, LZW, deflate, PackBits
 _Pages = tuple[NDArray[Any], tuple[str, ...]]
 
 
@@ -114,9 +116,15 @@ def _read_tiff(path: Path, answers: Answers, *, exact: bool) -> _Pages:
                 wanted = _chosen_page(path, len(tiff.pages), answers, stack=False)
                 part = page = tiff.pages[wanted or 0]
             check_budget(part.nbytes, path)
-            values, axes = part.asarray(), part.axes
             photometric, palette = tifffile.PHOTOMETRIC(page.photometric).name, page.colormap
-            orientation = page.tags.valueof(_EXIF_ORIENTATION) or 1
+            orientation = int(page.tags.valueof(_EXIF_ORIENTATION) or 1)
+            if (
+                orientation >= _BY_COLUMNS and page.compression not in _PLAIN
+            ):  # Pillow garbles what it would turn
+                raise SamAdaptError(
+                    f"{path.name} is stored on its side: turn it upright with the program that made it."
+                )
+            values, axes = part.asarray(), part.axes
     except tifffile.TiffFileError as error:
         raise SamAdaptError(f"{path.name} is not a TIFF file, or it is damaged.") from error
     except ValueError as error:
@@ -128,7 +136,7 @@ def _read_tiff(path: Path, answers: Answers, *, exact: bool) -> _Pages:
     pages = _pages(values, axes, path)
     if "Z" not in axes and (number := _chosen_page(path, len(pages), answers)) is not None:
         pages = pages[number : number + 1]
-    pages = _upright(pages, int(orientation))
+    pages = _upright(pages, orientation)
     return _in_grey_levels(pages, photometric, palette, exact=exact), (_TURNED,) if orientation != 1 else ()
 
 
@@ -148,7 +156,7 @@ def _in_grey_levels(
 
 def _upright(pages: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn (pages, H, W, ...) as the TIFF or EXIF orientation 1 to 8 says."""
-    if orientation >= 5:  # stored column by column
+    if orientation >= _BY_COLUMNS:
         pages = np.swapaxes(pages, 1, 2)
     if orientation in (3, 4, 7, 8):
         pages = pages[:, ::-1]

@@ -5,12 +5,13 @@ The ending of the name chooses the reader; for DICOM also the content, as DICOM 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SamAdaptError
@@ -21,6 +22,8 @@ from .volume import Volume
 
 __all__ = ["SUPPORTED", "label_dtype", "read_labels", "read_volume", "suffix_of"]
 
+_STRAIGHT_DEGREES = 0.5
+_NO_VALUE = 1e30  # some programs write 3.4e38 where nothing was measured
 SUPPORTED = "NIfTI (.nii, .nii.gz), NRRD, MHA, MHD, DICOM (file or folder), PNG, JPEG, TIFF"
 _SUFFIXES = {
     ".nii": "nifti", ".nii.gz": "nifti",
@@ -39,7 +42,8 @@ def read_volume(path: str | PathLike[str], *, choices: Mapping[str, str] | None 
     """
     answers = Answers(choices)
     volume = _read(Path(path).expanduser(), answers, exact=False)
-    return _with_answers(volume, answers)
+    notes = (*volume.source.notes, *_noticed(volume))
+    return _with_answers(Volume(volume.data, volume.affine, replace(volume.source, notes=notes)), answers)
 
 
 def read_labels(
@@ -70,9 +74,29 @@ def _on_reference(labels: Volume, reference: Volume, path: Path, answers: Answer
     if not notes:
         return labels
     source = replace(
-        labels.source, notes=(*labels.source.notes, *notes), resampled=True, header=None, frames=()
+        labels.source,
+        notes=(*labels.source.notes, *notes),
+        resampled=answers.used.get("grid") == "resample",
+        header=None,
+        frames=(),
     )
     return Volume(placed, reference.affine, source)
+
+
+def _noticed(volume: Volume) -> Iterator[str]:
+    """What the user should know of any volume that lies askew or holds voxels without a value."""
+    if volume.spatial and volume.obliquity > _STRAIGHT_DEGREES:
+        yield (
+            f"The scan lies {volume.obliquity:.4g}° oblique: it is shown along its own axes, and masks keep its "
+            "true position."
+        )
+    if volume.data.dtype.kind == "f":
+        invalid = sum(int(np.count_nonzero(~(np.abs(plane) < _NO_VALUE))) for plane in volume.data)
+        if invalid:
+            yield (
+                f"{invalid:,} voxels hold no value (NaN, infinite or beyond {_NO_VALUE:g}); they do not count for "
+                "the grey values."
+            )
 
 
 def _with_answers(volume: Volume, answers: Answers) -> Volume:

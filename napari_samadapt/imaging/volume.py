@@ -20,6 +20,9 @@ from .errors import SamAdaptError
 
 AXIS_NAMES = ("axial", "coronal", "sagittal")
 _WORLD_AXIS = {"axial": 2, "coronal": 1, "sagittal": 0}  # the RAS direction that the slices are stacked along
+SMALLEST_MM, LARGEST_MM = 1e-3, 100.0
+"""Sizes of a voxel that can be believed."""
+_SHEAR_MM = 0.05
 _ANISOTROPIC = 1.6  # from this ratio on, the thick axis is the one the slices were acquired along
 
 
@@ -126,6 +129,12 @@ class Volume:
         return dz, dy, dx
 
     @cached_property
+    def obliquity(self) -> float:
+        """How far the scan's axes are turned away from the body's, in degrees (0 to 55): the axis turned most."""
+        cosines = np.abs(self.affine[:3, :3]) / np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(np.degrees(np.arccos(np.clip(cosines.max(axis=0), 0.0, 1.0))).max())
+
+    @cached_property
     def _axis_by_name(self) -> dict[str, int]:
         cosines = np.abs(self.affine[:3, :3]) / np.linalg.norm(
             self.affine[:3, :3], axis=0
@@ -222,3 +231,21 @@ def corner_distance(shape: Sequence[int], first: NDArray[np.float64], second: ND
     z, y, x = (size - 1 for size in shape[:3])
     corners = np.array([(i, j, k, 1) for i in (0, x) for j in (0, y) for k in (0, z)], np.float64)
     return float(np.linalg.norm((corners @ (first - second).T)[:, :3], axis=1).max())
+
+
+def check_affine(affine: NDArray[np.float64], shape: Sequence[int], path: Path) -> None:
+    """Refuse voxels of impossible size, and (z, y, x) grids whose axes are not at right angles."""
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    if sizes.min() < SMALLEST_MM or sizes.max() > LARGEST_MM:
+        text = " x ".join(f"{size:.3g}" for size in sizes)
+        raise SamAdaptError(
+            f"{path.name} claims voxels of {text} mm: correct the unit or the voxel size in its header."
+        )
+    u, _, vt = np.linalg.svd(affine[:3, :3] / sizes)
+    straight = affine.copy()
+    straight[:3, :3] = (u @ vt) * sizes
+    shear = corner_distance(shape, affine, straight)
+    if shear > _SHEAR_MM:
+        raise SamAdaptError(
+            f"The axes of {path.name} are sheared by {shear:.3g} mm: resample it onto a straight grid."
+        )
