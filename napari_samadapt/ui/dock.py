@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QCloseEvent, QShowEvent
+from qtpy.QtGui import QCloseEvent, QPaintEvent, QShowEvent
 from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
 from napari_samadapt.imaging.volume import AXIS_NAMES, Volume
@@ -97,11 +97,10 @@ class Dock(QWidget):
         self._kept: tuple[Work, LearningPolicy] | None = None
         self._connections = Connections()
         self._fitted = False  # that is, never shown yet
+        self._painted = False
         self._connect()
         self._show_ready(False)
-        self._load_first_model()
-        if not self._adopt_open_image():
-            self.cases.offer_at_start()
+        self._adopt_open_image()
 
     @property
     def session(self) -> Session | None:
@@ -187,6 +186,13 @@ class Dock(QWidget):
             self._fitted = True
             self._post(lambda: fit_to_screen(self.window()))  # once napari has laid the window out
 
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """What takes the interpreter from the window, as importing torch does, begins once the dock was seen."""
+        super().paintEvent(event)
+        if not self._painted:
+            self._painted = True
+            self._post(self._begin)
+
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask before napari's window is closed over work that was not saved."""
         if event.type() == QEvent.Type.Close and not self.files.may_leave(self.session, self.cases.ask_save):
@@ -204,7 +210,7 @@ class Dock(QWidget):
         inner = QWidget()
         sections = QVBoxLayout(inner)
         sections.setContentsMargins(4, 2, 4, 2)
-        sections.setSpacing(2)
+        sections.setSpacing(1)
         notice = small(QLabel("Research use only, not a medical device"))
         extras: dict[str, QWidget] = {
             "volume": self.companions.help,
@@ -232,8 +238,13 @@ class Dock(QWidget):
     def _set_style(self, _event: Any = None) -> None:
         self.setStyleSheet(dock_style(font_points()))
 
-    def _load_first_model(self) -> None:
-        """The one that the user prefers, where it is on this computer."""
+    def _begin(self) -> None:
+        """Load the model that the user prefers, and offer unfinished work, unless a volume is open or asked for."""
+        if self.session is not None or self._waiting is not None:
+            return
+        self.cases.offer_at_start()
+        if self._sam is not None or self._loading:
+            return
         if self._model_name != "mini" and not model_is_here(self._model_name):
             notify.tell(
                 f"{self._model_name} is not on this computer: download it under Models. mini is used now."
@@ -361,13 +372,12 @@ class Dock(QWidget):
         self._running.at_end = lambda: cases.shut_down(unsaved=files.unsaved)
         return cases
 
-    def _adopt_open_image(self) -> bool:
-        """Work on the image that is open already: the active one, or the first; False where there is none."""
+    def _adopt_open_image(self) -> None:
+        """Work on the image that is open already: the active one, or the first."""
         active = self._viewer.layers.selection.active
         images = [layer for layer in (active, *self._viewer.layers) if isinstance(layer, Image)]
         if images:
             self.open_volume(volume_of(images[0]), images[0])
-        return bool(images)
 
     def _on_layer_inserted(self, event: Any) -> None:
         layer = event.value

@@ -184,3 +184,10 @@ def test_models_are_used_or_downloaded(qtbot, dock, monkeypatch, told):
     click(qtbot, buttons["vit_l"])
     qtbot.waitUntil(lambda: buttons["vit_l"].text() == "Use")
     assert "vit_l" in fetched
+
+
+def test_nothing_heavy_begins_before_the_dock_was_seen(qtbot, make_dock):
+    dock = make_dock()
+    assert not dock._loading, "importing torch would hold up the window that is being opened"
+    dock.show()
+    qtbot.waitUntil(lambda: dock._sam is not None)
