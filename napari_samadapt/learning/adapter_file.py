@@ -3,18 +3,22 @@
 The file holds no pixels, no paths and no names but those of the classes.
 """
 
+import copy
 import json
+import math
 import os
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_samadapt.imaging.errors import SamAdaptError
 
@@ -22,8 +26,12 @@ from . import adapters
 from .adapters import AdapterConfig, AdapterState
 from .promptable_sam import PromptableSam
 from .semantic import SemanticSam
+from .weight_files import check_header
 
 FORMAT = "napari-samadapt adapter 1"
+_LONGEST_TEXT = 1000
+_LARGEST_INPUT = 4096
+_LARGEST_ID = 65535
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,32 @@ class AdapterCard:
         values["classes"] = {int(class_id): str(name) for class_id, name in values["classes"]}
         low, high = values["window"]
         values["window"] = (float(low), float(high))
-        return cls(**values)
+        card = cls(**values)
+        card._check()
+        return card
+
+    def _check(self) -> None:
+        """Raise ValueError for values that no card of ours has, whoever made the file."""
+        texts = (self.base_sha256, self.model_type, self.axis)
+        sound = (
+            all(isinstance(text, str) and len(text) <= _LONGEST_TEXT for text in texts)
+            and type(self.input_size) is int
+            and 0 < self.input_size <= _LARGEST_INPUT
+            and 0 < len(self.classes) <= _LARGEST_ID
+            and all(0 < class_id <= _LARGEST_ID for class_id in self.classes)
+            and all(math.isfinite(end) for end in self.window)
+            and (self.held_out_dice is None or 0 <= float(self.held_out_dice) <= 1)
+        )
+        if not sound:
+            raise ValueError("no card of an adapter")
 
 
 def save_adapter(path: Path, state: AdapterState, card: AdapterCard) -> Path:
     """Write the adapter under a temporary name, then give it its own. Returns the path.
 
-    Raises SamAdaptError when the folder cannot be written.
+    Raises SamAdaptError when the folder cannot be written, and for values that are no numbers.
     """
+    _check_finite(state.tensors, path)
     content = save(
         {name: t.contiguous() for name, t in state.tensors.items()}, metadata={"card": card.to_json()}
     )
@@ -81,6 +107,15 @@ def save_adapter(path: Path, state: AdapterState, card: AdapterCard) -> Path:
             part.unlink(missing_ok=True)
         raise SamAdaptError(f"{path} was not written ({error.strerror}): choose another folder.") from error
     return path
+
+
+def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise SamAdaptError(
+            f"The adapter {path.name} holds values that are no numbers ({len(broken)} tensors, first: "
+            f"{broken[0][:80]}): it cannot be used. Train it again."
+        )
 
 
 def read_adapter(path: Path) -> tuple[dict[str, Tensor], AdapterCard]:
@@ -103,6 +138,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, AdapterCard]]:
     """The open file and its card; what goes wrong in it becomes a SamAdaptError."""
     if not path.is_file():
         raise SamAdaptError(f"There is no adapter at {path}: check the path.")
+    check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             yield file, AdapterCard.from_json((file.metadata() or {})["card"])
@@ -112,7 +148,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, AdapterCard]]:
         ) from error
     except SamAdaptError as error:
         raise SamAdaptError(f"{path.name} was made by another version of this program. {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SamAdaptError(
             f"{path.name} carries no card of an adapter: choose a file saved by this program."
         ) from error
@@ -134,11 +170,39 @@ def load_adapter(path: Path, sam: PromptableSam) -> tuple[SemanticSam, AdapterCa
     """
     tensors, card = read_adapter(path)
     check_base(path, card, sam)
+    _check_fits(path, tensors, card, sam)
     adapters.insert(sam, card.config)
     model = SemanticSam(sam, tuple(card.classes), card.config.decoder)
-    try:
-        adapters.load(model, tensors)
-    except SamAdaptError:
-        adapters.remove(sam)
-        raise
+    adapters.load(model, tensors)
     return model, card
+
+
+def _check_fits(path: Path, tensors: Mapping[str, Tensor], card: AdapterCard, sam: PromptableSam) -> None:
+    """Compare names, types and shapes with what the card asks for, before any of it takes memory."""
+    _check_finite(tensors, path)
+    expected = _expected_shapes(sam, card)
+    wrong = sorted(set(expected) ^ set(tensors)) or [
+        name
+        for name, shape in expected.items()
+        if tensors[name].shape != shape or not tensors[name].is_floating_point()
+    ]
+    if wrong:
+        raise SamAdaptError(
+            f"{path.name} does not fit its own card: {len(wrong)} tensors differ in name, type or shape "
+            f"(first: {wrong[0][:80]}). Choose another adapter."
+        )
+
+
+def _expected_shapes(sam: PromptableSam, card: AdapterCard) -> dict[str, torch.Size]:
+    """The trained tensors that the card asks for, told by a copy of the model without memory (the meta device)."""
+    hollow: dict[int, Tensor] = {}
+    for tensor in (*sam.parameters(), *sam.buffers()):
+        empty = torch.empty_like(tensor, device="meta")
+        is_weight = isinstance(tensor, nn.Parameter)
+        hollow[id(tensor)] = nn.Parameter(empty, requires_grad=tensor.requires_grad) if is_weight else empty
+    copied = copy.deepcopy(sam, hollow)
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore", UserWarning)  # that nothing is copied into a tensor without memory
+        adapters.insert(copied, card.config)
+        model = SemanticSam(copied, tuple(card.classes), card.config.decoder)
+    return {name: parameter.shape for name, parameter in adapters.trainable(model).items()}

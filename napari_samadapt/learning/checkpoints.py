@@ -8,7 +8,6 @@ import hashlib
 import os
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from napari_samadapt.imaging.errors import SamAdaptError
+from .weight_files import CheckpointError, check_archive, check_header, check_steps
 
 MODELS_VARIABLE = "NAPARI_SAMADAPT_MODELS"
 """Environment variable that names another folder for downloaded weights."""
@@ -30,10 +29,6 @@ _PICKLE = b"\x80"
 _DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
 """What torch.load raises for bytes that are not what they should be."""
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
-
-
-class CheckpointError(SamAdaptError):
-    """A weights file or its download cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +143,7 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    check_header(path)
     try:
         return safetensors.torch.load_file(path, device="cpu")
     except safetensors.SafetensorError as error:
@@ -163,7 +159,8 @@ def _load_without_code(path: Path, zipped: bool) -> object:
             f"torch {torch.__version__} could run code from a weights file. Install torch 2.10 or newer."
         )
     if zipped:
-        _check_archive(path)
+        check_archive(path)
+    check_steps(path, zipped=zipped)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of pickle protocols, for people who develop torch
@@ -181,19 +178,6 @@ def _load_without_code(path: Path, zipped: bool) -> object:
 def _torch_version() -> tuple[int, int]:
     major, minor = torch.__version__.split(".")[:2]
     return int(major), int(minor)
-
-
-def _check_archive(path: Path) -> None:
-    """PyTorch stores records uncompressed: an archive that unpacks to more than its size is not its own."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(record.file_size for record in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise CheckpointError(f"{path.name} is damaged or cut short. Get the weights file again.") from error
-    if unpacked > path.stat().st_size:
-        raise CheckpointError(
-            f"{path.name} unpacks to {unpacked} bytes, more than it holds; it was not loaded."
-        )
 
 
 def _state_dict(loaded: object, path: Path) -> dict[str, Tensor]:
@@ -217,6 +201,11 @@ def _check_size(tensors: Mapping[str, Tensor], path: Path) -> None:
     if len(tensors) > _MOST_TENSORS:
         raise CheckpointError(
             f"{path.name} holds {len(tensors)} tensors, more than any SAM has; it was not loaded."
+        )
+    odd = [name for name, tensor in tensors.items() if tensor.layout != torch.strided or tensor.is_quantized]
+    if odd:
+        raise CheckpointError(
+            f"{path.name} holds sparse or quantized tensors ({odd[0][:80]}); it was not loaded."
         )
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if claimed > 4 * path.stat().st_size:

@@ -9,6 +9,7 @@ import http.client
 import os
 import shutil
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,13 +20,16 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Re
 
 import certifi
 
-from napari_samadapt.learning.checkpoints import Checkpoint, CheckpointError, models_folder, sha256_of
+from napari_samadapt.learning.checkpoints import Checkpoint, models_folder, sha256_of
+from napari_samadapt.learning.weight_files import CheckpointError
 
 Progress = Callable[[int, int], None]
 """Told the bytes that are there and the bytes of the whole file."""
 
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 30
+_PATIENCE_SECONDS = 60.0
+_SLOWEST_BYTES = 1000  # a second; a server that only drips would hold us for ever
 _ATTEMPTS_WITHOUT_PROGRESS = 3
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -100,7 +104,7 @@ def _fetch_rest(checkpoint: Checkpoint, url: str, part: Path, progress: Progress
         continued = response.status == 206
         _check_answer(response.headers, checkpoint, have if continued else 0)
         with part.open("ab" if continued else "wb") as stream:
-            _copy(response, stream, have if continued else 0, checkpoint.size, progress)
+            _copy(response, stream, have if continued else 0, checkpoint, progress)
 
 
 def _check_answer(headers: http.client.HTTPMessage, checkpoint: Checkpoint, start: int) -> None:
@@ -121,11 +125,26 @@ def _check_answer(headers: http.client.HTTPMessage, checkpoint: Checkpoint, star
         raise CheckpointError(f"The server sent {span} where byte {start} on was asked for. Try again later.")
 
 
-def _copy(response: IO[bytes], stream: IO[bytes], done: int, total: int, progress: Progress) -> None:
-    while done < total and (chunk := response.read(min(_CHUNK, total - done))):
+def _copy(
+    response: http.client.HTTPResponse,
+    stream: IO[bytes],
+    done: int,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> None:
+    mark, since = done, time.monotonic()
+    while done < checkpoint.size and (chunk := response.read1(min(_CHUNK, checkpoint.size - done))):
         stream.write(chunk)
         done += len(chunk)
-        progress(done, total)
+        progress(done, checkpoint.size)
+        seconds = time.monotonic() - since
+        if seconds > _PATIENCE_SECONDS:
+            if done - mark < seconds * _SLOWEST_BYTES:
+                raise CheckpointError(
+                    f"{checkpoint.file_name} comes too slowly ({done} of {checkpoint.size} bytes are here). "
+                    "Run the same again later; it continues where it stopped."
+                )
+            mark, since = done, time.monotonic()
     stream.flush()
     os.fsync(stream.fileno())
 

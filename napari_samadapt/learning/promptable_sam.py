@@ -127,7 +127,7 @@ def resize_positions(tensors: Mapping[str, Tensor], model: PromptableSam) -> dic
         wanted = expected[name].shape if name in expected else tensor.shape
         if tensor.shape == wanted:
             continue
-        if name.endswith("pos_embed"):
+        if name.endswith("pos_embed") and tensor.ndim == 4:
             grid = tensor.permute(0, 3, 1, 2).float()
             grid = F.interpolate(grid, size=tuple(wanted[1:3]), mode="bicubic", align_corners=False)
             resized[name] = grid.permute(0, 2, 3, 1)

@@ -155,9 +155,14 @@ def _build_on_meta(model_type: str, input_size: int) -> PromptableSam:
 
 
 def _load(sam: PromptableSam, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Give the model its tensors; every name and shape is compared before anything is copied."""
-    resized = resize_positions(tensors, sam)
+    """Give the model its tensors; every name, type and shape is compared before anything is copied."""
     expected = sam.state_dict()
+    whole = [name for name in expected if name in tensors and not tensors[name].is_floating_point()]
+    if whole:
+        raise SamAdaptError(
+            f"{path.name} holds {len(whole)} tensors that are no real numbers (first: {whole[0]}). Choose another file."
+        )
+    resized = resize_positions(tensors, sam)
     missing = sorted(set(expected) - set(resized))
     wrong = [
         name for name, tensor in expected.items() if name in resized and resized[name].shape != tensor.shape
@@ -167,6 +172,12 @@ def _load(sam: PromptableSam, tensors: Mapping[str, Tensor], path: Path) -> None
         raise SamAdaptError(
             f"{path.name} is not a complete {sam.model_type} checkpoint: {len(missing)} tensors are missing and "
             f"{len(wrong)} have another shape (first: {example}). Choose another file."
+        )
+    broken = [name for name in expected if not resized[name].isfinite().all()]
+    if broken:
+        raise SamAdaptError(
+            f"{path.name} is damaged: {len(broken)} tensors hold NaN or infinite values (first: {broken[0]}). "
+            "Get the file again."
         )
     sam.load_state_dict({name: resized[name].float() for name in expected}, assign=True)
     sam.set_pixel_statistics()

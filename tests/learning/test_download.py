@@ -121,6 +121,20 @@ def other_part(handler: Handler, start: int) -> None:
     handler.send(CONTENT[start:], status=206, Content_Range=f"bytes 7-{len(CONTENT) - 1}/{len(CONTENT)}")
 
 
+def dripping(handler: Handler, start: int) -> None:
+    """Sends a byte now and then, for as long as anybody listens."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(CONTENT)))
+    handler.end_headers()
+    try:
+        for byte in CONTENT:
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            threading.Event().wait(0.002)
+    except OSError:
+        pass
+
+
 def files(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir()}
 
@@ -195,6 +209,15 @@ def test_a_wrong_start_is_found_by_the_checksum_and_deleted(server, tmp_path):
         download(CHECKPOINT, url=server.url)
     assert files(tmp_path) == {}
     assert download(CHECKPOINT, url=server.url).read_bytes() == CONTENT
+
+
+def test_a_server_that_only_drips_is_left(server, tmp_path, monkeypatch):
+    server.answer = dripping
+    monkeypatch.setattr("napari_samadapt.learning.download._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("napari_samadapt.learning.download._SLOWEST_BYTES", 10_000)
+    with pytest.raises(CheckpointError, match=r"too slowly .* continues where it stopped"):
+        download(CHECKPOINT, url=server.url)
+    assert 0 < files(tmp_path)["toy.pth.part"] < len(CONTENT)
 
 
 def test_no_server_at_all(tmp_path, monkeypatch):

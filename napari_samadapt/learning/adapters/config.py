@@ -203,6 +203,10 @@ SEVERAL = ("blocks", "scales")
 """What holds several numbers."""
 
 
+LARGEST = 4096
+"""The largest rank, width or number of parts: beyond what any model has use for, and what a file may ask for."""
+
+
 def _plain(value: Any) -> Any:
     """JSON has lists where a config has tuples."""
     return tuple(value) if isinstance(value, list) else value
@@ -231,6 +235,10 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_size(value: Any) -> bool:
+    return _is_whole(value) and 0 < value <= LARGEST
+
+
 def _check(name: str, value: Any, default: Any) -> None:
     """Raises SamAdaptError unless the value is of the default's kind and in range."""
     if name in CHOICES:
@@ -243,9 +251,9 @@ def _check(name: str, value: Any, default: Any) -> None:
         number = isinstance(value, float) or _is_whole(value)
         fits, instead = number and 0 < value < math.inf, "a number above 0"
     elif name in SEVERAL:
-        fits = isinstance(value, tuple) and bool(value) and all(_is_whole(n) and n > 0 for n in value)
-        instead = "whole numbers of 1 or more, as in 1,2,4"
+        fits = isinstance(value, tuple) and 0 < len(value) <= LARGEST and all(map(_is_size, value))
+        instead = f"whole numbers from 1 to {LARGEST}, as in 1,2,4"
     else:
-        fits, instead = _is_whole(value) and value > 0, "a whole number of 1 or more"
+        fits, instead = _is_size(value), f"a whole number from 1 to {LARGEST}"
     if not fits:
         raise SamAdaptError(f"{name} cannot be {value!r}: use {instead}.")
