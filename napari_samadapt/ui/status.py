@@ -26,9 +26,8 @@ def learning_status(facts: LearningFacts) -> str:
     slices = f"{facts.accepted} slice{'' if facts.accepted == 1 else 's'}"
     agreement = "" if facts.dice is None else f", held-out Dice {facts.dice:.2f}"
     if facts.state == "training":
-        return (
-            f"Learning from {slices}: {facts.seconds:.0f} of {facts.limit:.0f} s{agreement}. Go on working."
-        )
+        left = max(facts.limit - facts.seconds, 0.0)
+        return f"Learning from {slices}: {left:.0f} s left{agreement}. Go on working."
     if facts.state == "paused":
         return f"Paused after {facts.seconds:.0f} s{agreement}. Resume, or Stop to use what was learned."
     done, total = facts.refreshed

@@ -232,7 +232,7 @@ def test_progress_is_drawn_and_said(dock):
         session.progress.emit(
             SimpleNamespace(step=step, seconds=step * 2.0, fraction=step / 100, loss=1.0, held_out_dice=dice)
         )
-    assert "6 of 30 s, held-out Dice 0.75" in texts(dock)
+    assert "24 s left, held-out Dice 0.75" in texts(dock)
     assert dock.panels.learning.curves.dice_points == ((3, 0.75),)
     session.adapter_changed.emit(0)
     assert dock.panels.learning.curves.points == ()

@@ -11,7 +11,7 @@ from napari_samadapt.ui.status import LearningFacts, learning_status, volume_tex
         (LearningFacts("idle", 0, 0), "slices that you accept (A)"),
         (LearningFacts("off", 1, 0), "1 slice accepted. Press Start to learn from it."),
         (LearningFacts("off", 2, 0), "2 slices accepted. Press Start to learn from them."),
-        (LearningFacts("training", 3, 0, 12.4, 60), "Learning from 3 slices: 12 of 60 s. Go on working."),
+        (LearningFacts("training", 3, 0, 12.4, 60), "Learning from 3 slices: 48 s left. Go on working."),
         (LearningFacts("training", 3, 1, 12.4, 60, 0.812), "held-out Dice 0.81"),
         (LearningFacts("paused", 3, 0, 12.4, 60), "Paused after 12 s"),
         (LearningFacts("idle", 3, 1, refreshed=(4, 30)), "4 of 30"),
