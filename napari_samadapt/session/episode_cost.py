@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 
 from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.forecast import Forecast
 
 from .messages import Post
 from .predictor import Predictor
+
+SURE_STEPS = 10
+"""An episode of fewer steps tells little: the first ones are slow."""
 
 
 class EpisodeCost:
@@ -41,6 +46,12 @@ class EpisodeCost:
         self._predictor.run(lambda live: live.best_forecast(seconds), urgent=False).add_done_callback(
             lambda done: self._post(lambda: on_forecast(done))
         )
+
+    def learn_from(self, last: TrainProgress | None) -> None:
+        """An episode of the method has ended: the next one's steps will take as long as its own."""
+        if self.forecast is not None and last is not None and last.step >= SURE_STEPS:
+            self.forecast = replace(self.forecast, seconds=last.seconds / last.step)
+            self._measured()
 
     def _on_forecast(self, config: AdapterConfig, done: Future[Forecast]) -> None:
         if config is self._config and not done.cancelled() and done.exception() is None:

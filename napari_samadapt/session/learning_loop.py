@@ -322,6 +322,7 @@ class LearningLoop:
         self._ticket = None
         self._paused = False
         self._gate.pause(False)
+        self._cost.learn_from(self._last)
         self.state_changed.emit(self.state)
 
     def _drop_what_is_under_way(self) -> None:

@@ -1,10 +1,14 @@
 """How many of the blocks a session trains, from what they cost here."""
 
+from dataclasses import replace
+
 import pytest
 
+from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.forecast import BlockCost
 from napari_samadapt.learning.sam import VitShape, build_vit
+from napari_samadapt.session.messages import LearningPolicy
 from napari_samadapt.session.session import Session
 
 
@@ -24,3 +28,18 @@ def test_a_slow_machine_trains_fewer_blocks_unless_told_which(
         assert (session.forecast.last_blocks, session.forecast.blocks) == (chosen, 4)
     finally:
         session.close()
+
+
+@pytest.mark.parametrize(("steps", "sure"), [(9, False), (10, True)])
+def test_an_episode_tells_what_the_next_one_costs(make_session, queue, steps: int, sure: bool) -> None:
+    session = make_session(policy=LearningPolicy(seconds=None, steps=steps, enabled=False))
+    assert queue.run_until(lambda: session.forecast is not None)
+    before, progress = session.forecast, []
+    session.progress.connect(progress.append)
+    session.annotation[2, 6:16, 5:14] = 1
+    session.accept(SliceKey(0, 2))
+    session.start_learning()
+    assert queue.run_until(lambda: session.learning_state != "training")
+    assert progress[-1].step == steps
+    expected = progress[-1].seconds / steps if sure else before.seconds
+    assert session.forecast == replace(before, seconds=expected)
