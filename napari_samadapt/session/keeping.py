@@ -70,13 +70,14 @@ class Keeping(Labelling):
             raise SamAdaptError(
                 "There is work on this volume already: save it, open the volume anew and try again."
             )
-        settings, axis = work.settings, self._axis
+        settings, axis, window = work.settings, self._axis, self._window
         self._classes.take_up(settings.classes)
         self._window, self._axis = settings.window, settings.axis
         self._book.take_up(work.pages)
         self._on_taken_up(tuple(work.pages.marks))
         self.classes_changed.emit()
-        self.window_changed.emit(self._window)
+        if window != self._window:
+            self.window_changed.emit(self._window)
         if axis != self._axis:
             self.axis_changed.emit(self._axis)
         self.labels_changed.emit(tuple(work.pages.marks))

@@ -55,7 +55,8 @@ class CaseKeeper:
         self._dock, self._acts, self._background, self._post = dock, acts, background, post
         self._session: Session | None = None
         self._case: Case | None = None
-        self._journal: Journal | None = None
+        self.journal: Journal | None = None
+        """Of the open session; None until its case is known, and where another window has it."""
         self._early: list[tuple[float, Any]] | None = None  # acts from before the journal is there
         self._wanted: Offer | SavedSession | None = (
             None  # what the volume that is being opened is to begin with
@@ -69,9 +70,9 @@ class CaseKeeper:
 
     def begin(self, session: Session) -> None:
         """Keep a journal of it, once its case is known; offer what there is from before."""
-        if self._journal is not None and self._session is not None and self._session.volume is session.volume:
+        if self.journal is not None and self._session is not None and self._session.volume is session.volume:
             self._session = session  # the model was changed: the journal goes on
-            session.record_to(self._journal)
+            session.record_to(self.journal)
             return
         self._session, self._folder, self._early = session, None, []
         early = self._early
@@ -86,8 +87,8 @@ class CaseKeeper:
 
     def end(self, *, unsaved: bool) -> None:
         """The session is closed: its journal is needed only where there is unsaved work. May be called twice."""
-        journal, case = self._journal, self._case
-        self._session = self._journal = self._case = self._early = None
+        journal, case = self.journal, self._case
+        self._session = self.journal = self._case = self._early = None
         if journal is not None:
             journal.close(delete=not unsaved)
         elif case is not None:
@@ -139,11 +140,11 @@ class CaseKeeper:
 
         if self._session is None or self._case is None:
             return
-        self._journal = Journal(self._case, self._post, notify.warn, **begin)
+        self.journal = Journal(self._case, self._post, notify.warn, **begin)
         for when, act in self._early or ():
-            self._journal.put(act, when)
+            self.journal.put(act, when)
         self._early = None
-        self._session.record_to(self._journal)
+        self._session.record_to(self.journal)
 
     def _take_up(self, wanted: Offer | SavedSession, *, journal: bool) -> None:
         """Go on with unfinished or saved work in the session that has just begun."""
