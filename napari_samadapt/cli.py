@@ -333,6 +333,18 @@ def simulate(
 
 
 @app.command()
+def journals(
+    delete_all: Annotated[
+        bool, typer.Option("--delete-all", help="Delete them for good, but for those of open windows.")
+    ] = False,
+) -> None:
+    """List the journals of work that was not saved when napari ended."""
+    from napari_samadapt.journals import print_journals
+
+    print_journals(delete_all=delete_all)
+
+
+@app.command()
 def doctor() -> None:
     """Show what this machine offers, and what to do about each part that is missing."""
     from napari_samadapt.doctor import print_findings

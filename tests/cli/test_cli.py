@@ -9,7 +9,7 @@ import typer
 from napari_samadapt import __version__, cli, window
 from napari_samadapt.imaging.errors import SamAdaptError
 
-COMMANDS = ("gui", "demo", "segment", "adapt", "predict", "evaluate", "simulate", "doctor")
+COMMANDS = ("gui", "demo", "segment", "adapt", "predict", "evaluate", "simulate", "journals", "doctor")
 
 
 def test_help_names_every_command(run):
