@@ -164,7 +164,7 @@ def _chosen_volume(header: Any, layout: _Layout, path: Path, answers: Answers) -
         return 0
     sizes = " x ".join(str(int(size)) for size in header["dim"][1 : int(header["dim"][0]) + 1])
     seconds = float(header["pixdim"][4]) * _SECONDS.get(int(header["xyzt_units"]) & 56, 0.0)
-    step = f", {seconds:.3g} s apart" if seconds > 0 else ""
+    step = f", {seconds:.4g} s apart" if seconds > 0 else ""
     return which_volume(layout.volumes, sizes, path.name, answers, step)
 
 
