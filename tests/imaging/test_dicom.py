@@ -15,6 +15,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from napari_samadapt.imaging.dicom_headers import Frame
 from napari_samadapt.imaging.dicom_stack import place_frames
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.intensity import auto_window
 from napari_samadapt.imaging.questions import Answers, QuestionError
 from napari_samadapt.imaging.reading import read_volume
 
@@ -416,3 +417,138 @@ def test_a_crash_of_the_native_reader_is_a_message(tmp_path, monkeypatch):
     path = write_slice(tmp_path / "a.dcm", np.zeros((5, 6)))
     with pytest.raises(SamAdaptError, match=r"a\.dcm stopped the reader"):
         read_volume(path)
+
+
+# --- the odder tables of DICOM ------------------------------------------------------------------------------------
+
+
+def write_enhanced(path, positions, slopes=None):
+    """One file with a frame for each position, described by functional groups."""
+    pixels = RNG.integers(0, 3000, (len(positions), 5, 6)).astype(np.uint16)
+    each = []
+    for index, position in enumerate(positions):
+        frame, place = Dataset(), Dataset()
+        place.ImagePositionPatient = list(position)
+        frame.PlanePositionSequence = [place]
+        if slopes:
+            scaling = Dataset()
+            scaling.RescaleSlope, scaling.RescaleIntercept = slopes[index], 0
+            frame.PixelValueTransformationSequence = [scaling]
+        each.append(frame)
+    shared, measures, plane = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [0.9, 0.8], 3
+    plane.ImageOrientationPatient = list(AXIAL)
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
+    fields = {
+        "ImagePositionPatient": None,
+        "ImageOrientationPatient": None,
+        "PixelSpacing": None,
+        "SliceThickness": None,
+        "NumberOfFrames": len(positions),
+        "SharedFunctionalGroupsSequence": [shared],
+        "PerFrameFunctionalGroupsSequence": each,
+        "PixelData": pixels.tobytes(),
+    }
+    write_slice(path, pixels[0], **fields)
+    return pixels
+
+
+def test_frames_of_one_file_are_placed_one_by_one(tmp_path):
+    pixels = write_enhanced(tmp_path / "a.dcm", up(6, 0, 3))
+    volume = read_volume(tmp_path / "a.dcm")
+    assert volume.spacing == pytest.approx((3, 0.9, 0.8))
+    assert (volume.data == pixels[[1, 2, 0]].astype(int) - 1024).all()
+    assert [index for _, index in volume.source.frames] == [1, 2, 0]
+
+
+def test_frames_of_the_same_places_in_one_file_are_a_choice(tmp_path):
+    write_enhanced(tmp_path / "a.dcm", up(0, 3, 0, 3))
+    with pytest.raises(QuestionError) as asked:
+        read_volume(tmp_path / "a.dcm")
+    assert [choice.value for choice in asked.value.question.choices] == ["3.1", "3.2"]
+    frames = read_volume(tmp_path / "a.dcm", choices={"series": "3.2"}).source.frames
+    assert [index for _, index in frames] == [2, 3]
+
+
+def test_frames_with_scalings_of_their_own_are_refused(tmp_path):
+    write_enhanced(tmp_path / "a.dcm", up(0, 3), slopes=(1, 2))
+    with pytest.raises(SamAdaptError, match="scaled differently"):
+        read_volume(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize(
+    ("padding", "fields"),
+    [
+        ((-2000, -2000), {"PixelRepresentation": 1, "PixelPaddingValue": -2000}),
+        ((63536, 63536), {"PixelPaddingValue": 63536}),
+        ((0, 5), {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 5}),
+    ],
+)
+def test_padding_does_not_count_for_the_grey_values(tmp_path, padding, fields):
+    pixels = RNG.integers(100, 200, (20, 30))
+    pixels[:, :2] = padding[1]
+    fields = {"Modality": "MR", "RescaleSlope": 2, "RescaleIntercept": -10, **fields}
+    volume = read_volume(write_slice(tmp_path / "a.dcm", pixels.astype(np.int64), **fields))
+    assert volume.source.padding == (2 * padding[0] - 10, 2 * padding[1] - 10)
+    assert volume.data.min() == min(2 * padding[1] - 10, volume.data[0, :, 2:].min())
+    window = auto_window(volume)
+    assert window.low >= 2 * 100 - 10
+    assert window.high <= 2 * 200 - 10
+
+
+def test_an_index_or_a_study_opens_the_files_below_it(tmp_path, shared_data):
+    (tmp_path / "study" / "PA1").mkdir(parents=True)
+    write_stack(tmp_path / "study" / "PA1" / "SE1", up(0, 3, 6))
+    (tmp_path / "study" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    for path in (tmp_path / "study", tmp_path / "study" / "DICOMDIR"):
+        assert read_volume(path).shape == (3, 5, 6)
+
+
+def test_an_image_with_the_size_of_the_detector_only_is_in_pixels(tmp_path):
+    fields = {"PixelSpacing": None, "ImagePositionPatient": None, "ImageOrientationPatient": None}
+    path = write_slice(tmp_path / "a.dcm", np.zeros((5, 6)), ImagerPixelSpacing=[0.1, 0.1], **fields)
+    volume = read_volume(path)
+    assert not volume.spatial
+    assert volume.spacing[1:] == (1, 1)
+    write_stack(tmp_path / "ct", up(0, 3, 6), PixelSpacing=None)
+    volume = read_volume(tmp_path / "ct")
+    assert not volume.spatial
+    assert any("lengths are in pixels" in note for note in volume.source.notes)
+
+
+@pytest.mark.parametrize(
+    ("patient_position", "orientation", "letters"),
+    [
+        ("HFS", (1, 0, 0, 0, 1, 0), "LPS"),
+        ("FFP", (1, 0, 0, 0, -1, 0), "LAI"),
+        ("HFDR", (0, -1, 0, 1, 0, 0), "ALS"),
+        ("FFDL", (0, 1, 0, 1, 0, 0), "PLI"),
+    ],
+)
+def test_the_side_is_told_by_the_orientation_alone(tmp_path, patient_position, orientation, letters):
+    normal = np.cross(orientation[:3], orientation[3:])
+    (tmp_path / "ct").mkdir()
+    for index in range(3):
+        position = (normal * 3 * index).tolist()
+        fields = {"orientation": orientation, "PatientPosition": patient_position}
+        write_slice(tmp_path / "ct" / f"{index}.dcm", np.zeros((5, 6)), position, **fields)
+    assert "".join(nib.aff2axcodes(read_volume(tmp_path / "ct").affine)) == letters
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # from writing the file
+@pytest.mark.parametrize("charset", ["ISO_IR 192", "ISO 2022 IR 87", "", "NOT_A_CHARSET", None])
+def test_names_in_any_script_neither_stop_reading_nor_appear(tmp_path, charset, caplog):
+    fields = {} if charset is None else {"SpecificCharacterSet": charset}
+    write_slice(tmp_path / "a.dcm", np.zeros((5, 6)), **fields)
+    content = (tmp_path / "a.dcm").read_bytes().replace(b"Secret^Name ", "山田^太郎".encode()[:12])
+    (tmp_path / "a.dcm").write_bytes(content)
+    with caplog.at_level("DEBUG"):
+        volume = read_volume(tmp_path / "a.dcm")
+    assert volume.shape == (1, 5, 6)
+    assert "山田" not in caplog.text + repr(volume.source)
+
+
+def test_a_codec_that_is_missing_is_named(shared_data):
+    folder = shared_data / "pydicom+pydicom/src/pydicom/data/test_files"
+    with pytest.raises(SamAdaptError, match="of the coding JPEG 2000 Image Compression"):
+        read_volume(folder / "JPEG2000-embedded-sequence-delimiter.dcm")
