@@ -179,16 +179,20 @@ class FileActs:
         """Ask where the adapter goes, and save it."""
         if session is None:
             return
-        path, _ = QFileDialog.getSaveFileName(
-            self._parent, "Save the adapter", "adapter.safetensors", _ADAPTERS
-        )
+        from napari_samadapt.session.adapter_library import AdapterLibrary
+
+        library = AdapterLibrary()
+        offered = library.path_for(volume_name(session.volume))
+        path, _ = QFileDialog.getSaveFileName(self._parent, "Save the adapter", str(offered), _ADAPTERS)
+
+        def saved(written: Path) -> None:
+            library.remember(written)
+            notify.tell(f"Saved the adapter as {written.name}; it is listed under Models.")
+
         if path:
             target = Path(path)
             target = target if target.suffix else target.with_suffix(".safetensors")
-            self._background.follow(
-                session.save_adapter(target),
-                lambda written: notify.tell(f"Saved the adapter as {written.name}."),
-            )
+            self._background.follow(session.save_adapter(target), saved)
 
     def ask_load_adapter(self, session: Session | None) -> None:
         """Ask for an adapter, and use it on this volume."""
