@@ -51,7 +51,6 @@ def read_labels(
     reference: Volume | None = None,
     *,
     choices: Mapping[str, str] | None = None,
-    transform: str = "",
 ) -> tuple[NDArray[Any], Volume]:
     """Read a label map: its ids (z, y, x) in the smallest unsigned integer type, and its volume.
 
@@ -60,7 +59,7 @@ def read_labels(
     mean several things and for labels of another grid; SamAdaptError for what is no label map.
     """
     path = Path(path).expanduser()
-    answers = Answers({"transform": transform, "coding": "ids"} if transform else choices)
+    answers = Answers(choices)
     volume = _read(path, answers, exact=True)
     labels, notes = to_labels(volume.data, path, answers)
     volume = Volume(labels, volume.affine, replace(volume.source, notes=(*volume.source.notes, *notes)))

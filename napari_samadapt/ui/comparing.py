@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from . import notify
 from .comparison_view import ComparisonView
 from .connections import Connections
 from .posting import Background
+from .questions import run_asking
 
 if TYPE_CHECKING:
     from napari_samadapt.session.comparison import Comparison
@@ -82,11 +83,14 @@ class Comparing:
         volume = self._session.volume
         self.view.set_hint(f"Reading {path.name}…")
 
-        def failed(error: BaseException) -> None:
+        def failed(error: BaseException | None) -> None:
             self.view.set_hint("The reference was not loaded. Choose a label file drawn on this volume.")
-            notify.report(error)
+            if error is not None:
+                notify.report(error)
 
-        self._background.run(lambda: _read(path, volume), self._take, failed)
+        run_asking(
+            self._background, lambda choices: _read(path, volume, choices), self._take, failed, self.view
+        )
 
     def _take(self, reference: Reference) -> None:
         from napari_samadapt.session.comparison import matching_ids
@@ -185,12 +189,12 @@ class Comparing:
             notify.tell(f"Exported {saved.name}")
 
 
-def _read(path: Path, volume: Volume) -> Reference:
+def _read(path: Path, volume: Volume, choices: Mapping[str, str]) -> Reference:
     """Runs on a worker thread."""
     from napari_samadapt.imaging.reading import read_labels
     from napari_samadapt.imaging.writing import label_names
 
-    labels, _ = read_labels(path, volume)
+    labels, _ = read_labels(path, volume, choices=choices)
     ids = tuple(int(number) for number in np.unique(labels) if number)
     if not ids:
         raise SamAdaptError(f"{path.name} holds no label: choose the file with the reference masks.")
