@@ -414,9 +414,12 @@ def test_a_crash_of_the_native_reader_is_a_message(tmp_path, monkeypatch):
     child = tmp_path / "crash.py"
     child.write_text("import os\nos.abort()\n")
     monkeypatch.setattr("napari_samadapt.imaging.native._CHILD", child)
-    path = write_slice(tmp_path / "a.dcm", np.zeros((5, 6)))
-    with pytest.raises(SamAdaptError, match=r"a\.dcm stopped the reader"):
-        read_volume(path)
+    write_slice(tmp_path / "a.dcm", np.zeros((5, 6)))
+    for name in ("a.dcm", "a.mha", "a.nrrd"):
+        if name != "a.dcm":
+            sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 5, 6), np.int16)), str(tmp_path / name))
+        with pytest.raises(SamAdaptError, match=f"{name} stopped the reader"):
+            read_volume(tmp_path / name)
 
 
 # --- the odder tables of DICOM ------------------------------------------------------------------------------------
