@@ -13,6 +13,8 @@ from qtpy.QtCore import QTimer
 
 from napari_samadapt.imaging.volume import SliceKey, Volume, slice_count, take_slice
 
+from .connections import end_timer
+
 if TYPE_CHECKING:
     from napari_samadapt.session.session import Session
 
@@ -36,7 +38,7 @@ class ClassVolumes:
 
     def close(self) -> None:
         """Count no more."""
-        self._timer.stop()
+        end_timer(self._timer)
 
     def count_all(self) -> None:
         """Count every slice again, along the session's axis."""

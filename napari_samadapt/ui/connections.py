@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from qtpy.QtCore import QObject, QTimer
+
 
 class Connections:
     """Remembers pairs of a signal (Qt, psygnal or napari's) and a slot, to take them apart again."""
@@ -24,3 +26,14 @@ class Connections:
             with contextlib.suppress(RuntimeError, TypeError, ValueError):
                 signal.disconnect(slot)
         self._pairs.clear()
+
+
+def end_timer(timer: QObject) -> None:
+    """Stop a timer, or what superqt delays by one, and have Qt delete it on the main thread.
+
+    Left to Python's garbage collector it might be deleted by whatever thread runs that.
+    """
+    for one in (timer, *timer.findChildren(QTimer)):
+        if isinstance(one, QTimer):
+            one.stop()
+    timer.deleteLater()

@@ -190,8 +190,7 @@ class VolumeLayers:
         return self._displayed() if data is self.annotation.data else data
 
     def _add_image(self) -> Image:
-        data, keywords, _ = image_layer_tuple(self._volume)
-        image = Image(data, **keywords)
+        image = Layer.create(*image_layer_tuple(self._volume))
         self._viewer.add_layer(image)
         return image
 

@@ -15,6 +15,7 @@ from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.volume import SliceKey, take_slice
 
 from . import notify
+from .connections import end_timer
 from .prompt_shapes import (
     Grip,
     Path,
@@ -71,7 +72,7 @@ class PromptActs:
 
     def close(self) -> None:
         """Show nothing any more."""
-        self._show_soon.cancel()
+        end_timer(self._show_soon)
 
     def _connect(self) -> None:
         on, tools, panel = self._place.on, self._tools, self._place.panels.prompts

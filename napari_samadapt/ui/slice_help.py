@@ -10,7 +10,7 @@ from napari_samadapt.imaging.volume import SliceKey
 
 from . import notify
 from .canvas_tools import CanvasTools
-from .connections import Connections
+from .connections import Connections, end_timer
 from .panels.slice_actions import SlicePanel
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SliceHelp:
 
     def close(self) -> None:
         """Stop showing."""
-        self._suggest_soon.cancel()
+        end_timer(self._suggest_soon)
         self._connections.close()
         self._panel.set_next(None)
         self._panel.set_interpolation(None)

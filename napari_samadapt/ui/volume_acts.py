@@ -9,6 +9,7 @@ from superqt.utils import qdebounced
 from napari_samadapt.imaging.intensity import Window, named_window
 
 from . import notify
+from .connections import end_timer
 from .view import CUSTOM_WINDOW, dragged_window
 from .workplace import Workplace
 
@@ -32,7 +33,7 @@ class VolumeActs:
 
     def close(self) -> None:
         """Ask SAM for nothing any more."""
-        self._contrast_settled.cancel()
+        end_timer(self._contrast_settled)
 
     def show_axis(self, axis: int) -> None:
         """Work on the slices along another axis."""

@@ -43,7 +43,7 @@ class LearningPanel(QWidget):
         )
         self._on.clicked.connect(lambda checked: self.enabled.emit(checked))
         self._method = Choice(
-            len("Decoder only"), "What is trained: small adapters inside SAM, or only its decoder"
+            len("Conv-LoRA"), "What is trained: small adapters inside SAM, or only its decoder"
         )
         for place, name in enumerate(methods):
             self._method.addItem(METHOD_TEXTS[name].title, name)
@@ -51,7 +51,7 @@ class LearningPanel(QWidget):
         self._method.view().setMinimumWidth(self._method.view().sizeHintForColumn(0) + 20)
         self._method.activated.connect(lambda place: self.method.emit(str(self._method.itemData(place))))
         self._settings = button("…", "Numbers of the method, and the decoder", self.settings.emit)
-        self._seconds = Choice(len("300 s"), "How long one episode of learning lasts")
+        self._seconds = Choice(len("60 s"), "How long one episode of learning lasts")
         for seconds in _SECONDS:
             self._seconds.addItem(f"{seconds} s", seconds)
         self._seconds.activated.connect(lambda place: self.seconds.emit(int(self._seconds.itemData(place))))

@@ -67,11 +67,8 @@ class Section(QFrame):
     def _show_panel(self, open_: bool) -> None:
         self._fold.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
         self.panel.setVisible(open_)
-        grows = open_ and self.panel.sizePolicy().verticalPolicy() == QSizePolicy.Policy.Expanding
-        self.setSizePolicy(
-            QSizePolicy.Policy.Preferred,
-            QSizePolicy.Policy.Expanding if grows else QSizePolicy.Policy.Maximum,
-        )
+        height = self.panel.sizePolicy().verticalPolicy() if open_ else QSizePolicy.Policy.Maximum
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, height)
 
     def _on_fold_clicked(self, open_: bool) -> None:
         if self._name:
