@@ -81,7 +81,7 @@ def _cost(block: nn.Module, tokens: Tensor) -> BlockCost:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself would hold the graph that holds it, for ever
 
     with torch.no_grad():
         block(tokens[:, :1, :1])  # the first call of a process is slow

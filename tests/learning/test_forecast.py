@@ -68,3 +68,17 @@ def test_frozen_blocks_are_told_without_changing_the_model(
     assert adapters.frozen_blocks(tiny_sam, config) == (blocks - 1 if frozen else 0)
     assert not adapters.adapters_of(tiny_sam)
     assert torch.equal(tiny_sam.encode(tokens)[0], before)
+
+
+def test_what_was_measured_is_let_go(tiny_sam) -> None:
+    """The graph of the measured pass once held itself: every session kept its activations for ever."""
+    import gc
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    block_costs(tiny_sam)
+    before = tensors()
+    block_costs(tiny_sam)
+    assert tensors() == before
