@@ -78,7 +78,7 @@ def image_layer_tuple(volume: Volume) -> LayerTuple:
     from napari_samadapt.imaging.intensity import auto_window
 
     keywords: dict[str, Any] = {
-        "name": f"{volume_name(volume)} (resampled)" if volume.source.resampled else volume_name(volume),
+        "name": shown_name(volume),
         "scale": volume.spacing,
         "metadata": {VOLUME_KEY: volume},
     }
@@ -94,6 +94,11 @@ def volume_name(volume: Volume) -> str:
     """A short name for the layer list: the file's name without its suffixes, or "image"."""
     path = volume.source.path
     return path.name.split(".")[0] or path.name if path else "image"
+
+
+def shown_name(volume: Volume) -> str:
+    """The name of a volume on the screen; says so where its voxels are not those of the file."""
+    return f"{volume_name(volume)} (resampled)" if volume.source.resampled else volume_name(volume)
 
 
 def write_labels_layer(path: str, data: NDArray[np.integer[Any]], meta: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,7 @@ from .case_keeper import CaseKeeper
 from .case_keeper import DockActs as CaseActs
 from .companions import Companions, DockActs
 from .connections import Connections
-from .contributions import sample_path, volume_name
+from .contributions import sample_path, shown_name
 from .file_acts import FileActs, model_is_here, volume_of
 from .importing import MaskImport
 from .launch import fit_to_screen
@@ -332,7 +332,7 @@ class Dock(QWidget):
 
     def _show_volume(self, volume: Volume) -> None:
         self.panels.volume.set_volume(
-            volume_text(volume_name(volume), volume.shape, volume.spacing, volume.spatial),
+            volume_text(shown_name(volume), volume.shape, volume.spacing, volume.spatial),
             () if volume.is_color else window_names(volume),
         )
         names = [name for name in AXIS_NAMES if shows_slices(volume, volume.anatomical_axis(name))]

@@ -14,6 +14,7 @@ from npe2 import PluginManifest
 import napari_samadapt
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.reading import read_volume
+from napari_samadapt.imaging.volume import Source, Volume
 from napari_samadapt.imaging.writing import write_labels
 from napari_samadapt.ui import contributions
 from napari_samadapt.ui.layers import VolumeLayers
@@ -112,3 +113,9 @@ def test_samples_open(name):
     layer = Layer.create(data, keywords, kind)
     assert layer.data.shape[0] == (1 if name == "ultrasound" else layer.data.shape[0])
     assert min(layer.data.shape[1:3]) >= 64
+
+
+def test_a_resampled_copy_is_called_so():
+    data = np.zeros((3, 4, 5), np.int16)
+    copy = Volume(data, np.eye(4), Source(Path("scan.nii"), "dicom", resampled=True))
+    assert contributions.image_layer_tuple(copy)[1]["name"] == "scan (resampled)"
