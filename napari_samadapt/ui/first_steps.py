@@ -18,6 +18,7 @@ _WAYS = (
     ("Open a DICOM folder…", "All files of one series in a folder."),
     ("Try the sample", "A generated abdomen, like a CT. Nothing is downloaded."),
 )
+_LETTERS = 52  # as wide as the dock becomes with a volume
 _STYLE = "QPushButton { text-align: left; padding: 8px 12px; font-weight: 600; min-width: 0; }"
 _FIRST = "QPushButton { background: #00795a; color: white; } QPushButton:hover { background: #009e73; }"
 
@@ -33,6 +34,7 @@ class FirstSteps(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setMinimumWidth(_LETTERS * self.fontMetrics().averageCharWidth())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(12, 16, 12, 12)
         layout.setSpacing(6)
