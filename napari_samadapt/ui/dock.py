@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.settings import get_settings
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QCloseEvent, QPaintEvent, QShowEvent
-from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_samadapt.imaging.volume import AXIS_NAMES, Volume
+from napari_samadapt.imaging.volume import Volume
 
 from . import notify
 from .canvas_tools import CanvasTools
@@ -20,43 +20,31 @@ from .case_keeper import CaseKeeper
 from .case_keeper import DockActs as CaseActs
 from .companions import Companions, DockActs
 from .connections import Connections
-from .contributions import sample_path, shown_name
+from .contributions import sample_path
+from .dock_sections import column_of, show_ready, show_volume
 from .file_acts import FileActs, model_is_here, volume_of
 from .importing import MaskImport
 from .launch import fit_to_screen
+from .layer_watch import LayerWatch
 from .layers import VolumeLayers
 from .models_and_adapters import DockSide
 from .panels.classes import ClassesPanel
 from .panels.export import ExportPanel
 from .panels.learning import LearningPanel
 from .panels.prompts import PromptsPanel
-from .panels.section import Column, Section, small
 from .panels.slice_actions import SlicePanel
 from .panels.volume import VolumePanel
 from .preferences import preferences
 from .running import Running
 from .session_view import Panels, SessionView
-from .slice_strip import StripLegend
-from .status import volume_text
 from .style import dock_style, font_points
 from .user_acts import UserActs
-from .view import shows_slices, window_names
 from .workplace import Workplace
 
 if TYPE_CHECKING:
     from napari_samadapt.session.messages import LearningPolicy
     from napari_samadapt.session.session import Session
     from napari_samadapt.session.work import Work
-
-_TITLES = {
-    "volume": "Volume",
-    "classes": "Classes",
-    "prompts": "Prompt and correct",
-    "slice": "This slice",
-    "learning": "Learning",
-    "export": "Export",
-}
-_STRETCH = 1000  # the class table takes the room that is left, as far as it has rows to show
 
 
 class Dock(QWidget):
@@ -100,7 +88,15 @@ class Dock(QWidget):
         self._painted = False
         self._connect()
         self._show_ready(False)
-        self._adopt_open_image()
+        self._watch = LayerWatch(
+            self._viewer,
+            lambda image: self.open_volume(volume_of(image), image),
+            lambda: self.session is None and self._waiting is None,
+            lambda: self.layers,
+            lambda: self._fitted and not self.window().isVisible(),
+            self._post,
+        )
+        self._watch.adopt_open_image()
 
     @property
     def session(self) -> Session | None:
@@ -175,6 +171,7 @@ class Dock(QWidget):
         if self._running.ended:
             return
         self._connections.close()
+        self._watch.close()
         self.companions.close()
         self.close_session()
         self._running.end()
@@ -207,32 +204,9 @@ class Dock(QWidget):
     # inside
 
     def _lay_out(self) -> None:
-        inner = QWidget()
-        sections = QVBoxLayout(inner)
-        sections.setContentsMargins(4, 2, 4, 2)
-        sections.setSpacing(1)
-        notice = small(QLabel("Research use only, not a medical device"))
-        extras: dict[str, QWidget] = {
-            "volume": self.companions.help,
-            "slice": StripLegend(self.panels.slice.strip),
-            "learning": self.companions.bar,
-            "export": notice,
-        }
-        shown = {}
-        for name, title in _TITLES.items():
-            shown[name] = Section(title, getattr(self.panels, name), extras.get(name), name=name)
-            sections.addWidget(shown[name], _STRETCH if name == "classes" else 0)
-        self.companions.sections = shown
-        sections.addWidget(self.companions.first)
-        sections.addStretch(1)
-        scroll = Column()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        outer.addWidget(column_of(self.panels, self.companions))
         self._set_style()
 
     def _set_style(self, _event: Any = None) -> None:
@@ -267,9 +241,6 @@ class Dock(QWidget):
         add(export.save_adapter, notify.reported(lambda: self.files.ask_save_adapter(self.session)))
         add(export.load_adapter, notify.reported(lambda: self.files.ask_load_adapter(self.session)))
         add(get_settings().appearance.events.font_size, self._set_style)
-        add(self._viewer.layers.events.inserted, notify.reported(self._on_layer_inserted))
-        add(self._viewer.layers.events.removing, notify.reported(self._on_layer_removing))
-        add(self._viewer.layers.events.removed, notify.reported(self._on_layer_removed))
 
     def _on_model_loaded(self, sam: Any) -> None:
         self.panels.volume.set_model(self._model_name)
@@ -318,7 +289,8 @@ class Dock(QWidget):
         )
         self.tools = CanvasTools(self._viewer, self.layers, session.axis)
         panels.learning.curves.clear_curves()
-        self._show_volume(volume)
+        show_volume(panels, volume)
+        self._show_ready(True)
         view = SessionView(self._viewer, session, self.layers, self.tools, panels)
         acts = UserActs(Workplace(self._viewer, session, self.layers, self.tools, panels, view, self._post))
         self._parts = [self.tools, view, acts]
@@ -330,24 +302,9 @@ class Dock(QWidget):
         for note in volume.source.notes:
             notify.tell(note)
 
-    def _show_volume(self, volume: Volume) -> None:
-        self.panels.volume.set_volume(
-            volume_text(shown_name(volume), volume.shape, volume.spacing, volume.spatial),
-            () if volume.is_color else window_names(volume),
-        )
-        names = [name for name in AXIS_NAMES if shows_slices(volume, volume.anatomical_axis(name))]
-        self.panels.volume.set_axes(names)
-        self._show_ready(True)
-
     def _show_ready(self, ready: bool) -> None:
-        for panel in (self.panels.classes, self.panels.prompts, self.panels.slice):
-            panel.setEnabled(ready)
-        self.panels.learning.set_ready(ready)
-        self.panels.export.set_ready(ready, False)
+        show_ready(self.panels, ready)
         if not ready:
-            self.panels.volume.set_volume("", ())
-            self.panels.classes.set_classes((), 0)
-            self.panels.slice.strip.set_states(())
             self._show_idle()
         self.companions.show_ready(ready)
 
@@ -371,36 +328,3 @@ class Dock(QWidget):
         cases, files = CaseKeeper(self, acts, self._running.background, self._post), self.files
         self._running.at_end = lambda: cases.shut_down(unsaved=files.unsaved)
         return cases
-
-    def _adopt_open_image(self) -> None:
-        """Work on the image that is open already: the active one, or the first."""
-        active = self._viewer.layers.selection.active
-        images = [layer for layer in (active, *self._viewer.layers) if isinstance(layer, Image)]
-        if images:
-            self.open_volume(volume_of(images[0]), images[0])
-
-    def _on_layer_inserted(self, event: Any) -> None:
-        layer = event.value
-        if isinstance(layer, Image) and self.session is None and self._waiting is None:
-            self._post(lambda: self._adopt(layer))
-
-    def _adopt(self, layer: Image) -> None:
-        if self.session is None and self._waiting is None and layer in self._viewer.layers:
-            self.open_volume(volume_of(layer), layer)
-
-    def _on_layer_removing(self, _event: Any) -> None:
-        if self.layers is not None:
-            self.layers.note_places()
-
-    def _on_layer_removed(self, event: Any) -> None:
-        if self.layers is not None and event.value in self.layers.needed:
-            self._post(self._restore_layers)
-
-    def _restore_layers(self) -> None:
-        if self._fitted and not self.window().isVisible():
-            return  # the window is being closed, and its layers with it
-        if self.layers is not None and self.layers.restore():
-            notify.tell(
-                "The layer was put back: the session works on it, and its masks are still there. "
-                "Open another volume to end the session."
-            )
