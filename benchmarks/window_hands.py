@@ -10,7 +10,7 @@ import numpy as np
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractButton, QApplication, QTableWidget, QWidget
+from qtpy.QtWidgets import QAbstractButton, QApplication, QLineEdit, QTableWidget, QWidget
 
 from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.ui.dock import Dock
@@ -137,7 +137,7 @@ class Hands:
         QTest.mouseDClick(viewport, Qt.MouseButton.LeftButton, pos=place)
         self.clicks += 2
         self.wait(0.2)
-        field = QApplication.focusWidget()
+        field = viewport.findChild(QLineEdit)
         if field is None:
             raise LookupError("no field to type a name into")
         QTest.keyClicks(field, name)

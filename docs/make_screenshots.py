@@ -1,230 +1,205 @@
 """Makes docs/screenshots: uses a real window by mouse and keys, and photographs the screen.
 
-    xvfb-run -s "-screen 0 1280x800x24" python docs/make_screenshots.py [--image IMAGE --labels LABELS]
+    xvfb-run -s "-screen 0 1920x1080x24" python docs/make_screenshots.py [--out FOLDER] [--seconds S] [--quick]
 
-The bundled CT-like sample is used where no IMAGE is given; LABELS hold the structures that are clicked and, where
-SAM's mask is not good enough, painted.
+Every scene is photographed at 1280 × 800 and at 1920 × 1080, in the dark and in the light theme; `--quick` takes the
+first of them only. The scenes show the bundled CT-like sample. What SAM does not get right is painted from the sample's
+reference. PNGs have a palette, so that the set stays small.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import napari
-import numpy as np
-from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
-from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QPushButton
-
-from napari_samadapt.imaging.prompts import box_of, click_in_error
-from napari_samadapt.imaging.reading import read_labels
-from napari_samadapt.imaging.volume import SliceKey, take_slice
-from napari_samadapt.ui.contributions import sample_path
-from napari_samadapt.ui.dock import Dock
-from napari_samadapt.ui.exporting import MaskTarget
-from napari_samadapt.ui.launch import WIDGET, fit_to_screen
-from napari_samadapt.ui.layers import position_of
-
-SIZE = (1280, 800)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+_CLASSES = {1: "liver", 2: "spleen", 3: "right kidney", 4: "left kidney"}
+_SETS = (
+    ("", (1280, 800), "dark"),
+    ("1280x800-light", (1280, 800), "light"),
+    ("1920x1080-dark", (1920, 1080), "dark"),
+    ("1920x1080-light", (1920, 1080), "light"),
+)
+_COLORS = 128
 
 
-class Stage:
-    """A napari window with the dock, and hands to use it: only mouse and keys, as a user has."""
+class Camera:
+    """Photographs each scene once for every size and theme."""
 
-    def __init__(self, out: Path, theme: str) -> None:
-        self.out = out
+    def __init__(self, hands: Any, out: Path, *, quick: bool) -> None:
+        self.hands, self.out = hands, out
+        self.sets = _SETS[:1] if quick else _SETS
         self.began = time.monotonic()
-        out.mkdir(parents=True, exist_ok=True)
-        self.viewer = napari.Viewer(title="napari-samadapt", show=False)
-        self.viewer.theme = theme
-        _, dock = self.viewer.window.add_plugin_dock_widget("napari-samadapt", WIDGET)
-        self.dock: Dock = dock
-        self.window = self.viewer.window._qt_window  # napari has no public way to the window's geometry
-        self.canvas = self.viewer.window._qt_viewer.canvas
-        self.viewer.show()
-        self.wait(0.5)
-        fit_to_screen(self.window)
-        self.window.setGeometry(0, 0, *SIZE)  # napari replaces what was set before it was shown
-        self.wait(1.0)
-
-    def wait(self, seconds: float) -> None:
-        """Let the window live for a while."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            QApplication.processEvents()
-            time.sleep(0.005)
-
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 300.0) -> None:
-        """Let the window live until something is so."""
-        end = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > end:
-                raise TimeoutError(f"waited {seconds:g} s in vain")
-            self.wait(0.05)
 
     def shoot(self, name: str) -> None:
-        """Photograph the screen."""
-        self.wait(0.5)
-        path = self.out / f"{name}.png"
-        QApplication.primaryScreen().grabWindow(0).save(str(path))
-        sys.stdout.write(f"{time.monotonic() - self.began:6.1f} s  {path}\n")
+        """Photograph what there is."""
+        for folder, size, theme in self.sets:
+            self._arrange(size, theme)
+            path = self.out / folder / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._save(path, size)
+        self._arrange(*self.sets[0][1:])
+        sys.stdout.write(f"{time.monotonic() - self.began:6.1f} s  {name}\n")
         sys.stdout.flush()
 
-    def canvas_point(self, key: SliceKey, xy: tuple[float, float]) -> QPoint:
-        """Where pixel (x, y) of the slice on screen lies on the canvas widget."""
-        layers = self.dock.layers
-        assert layers is not None
-        world = np.asarray(layers.world_position(position_of(key, xy)))
-        row, column = self.viewer.dims.displayed
-        camera = self.viewer.scene.camera
-        vertical, horizontal = camera.orientation2d
-        centre = np.asarray(camera.center)[-2:]
-        off = (world[[row, column]] - centre) * camera.zoom
-        width, height = self.canvas.size[1], self.canvas.size[0]
-        right = off[1] if str(horizontal) == "right" else -off[1]
-        down = off[0] if str(vertical) == "down" else -off[0]
-        return QPoint(round(width / 2 + right), round(height / 2 + down))
+    def _arrange(self, size: tuple[int, int], theme: str) -> None:
+        """The window in this size and theme, its picture whole, its larger views in the middle."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtWidgets import QDockWidget
 
-    def click(self, key: SliceKey, xy: tuple[float, float]) -> None:
-        """Click a pixel of the slice on screen."""
-        QTest.mouseClick(
-            self.canvas.native, Qt.MouseButton.LeftButton, pos=self.canvas_point(key, xy), delay=20
+        from napari_samadapt.ui.tool_window import ToolWindow
+
+        hands = self.hands
+        hands.viewer.theme = theme
+        if (hands.window.width(), hands.window.height()) != size:
+            hands.window.setGeometry(0, 0, *size)
+            hands.wait(0.3)
+            docked = hands.dock
+            while not isinstance(docked, QDockWidget):
+                docked = docked.parentWidget()
+            hands.window.resizeDocks([docked], [docked.minimumSizeHint().width()], Qt.Orientation.Horizontal)
+            hands.wait(0.3)
+            hands.viewer.reset_view()
+        for view in hands.window.findChildren(ToolWindow):
+            view.move((size[0] - view.width()) // 2, (size[1] - view.height()) // 2)
+        hands.wait(0.5)
+
+    def _save(self, path: Path, size: tuple[int, int]) -> None:
+        from PIL import Image
+        from qtpy.QtGui import QImage
+        from qtpy.QtWidgets import QApplication
+
+        shot = QApplication.primaryScreen().grabWindow(0, 0, 0, *size).toImage()
+        shot = shot.convertToFormat(QImage.Format.Format_RGB888)
+        pixels = Image.frombytes(
+            "RGB", (shot.width(), shot.height()), bytes(shot.constBits()), "raw", "RGB", shot.bytesPerLine()
         )
-        self.wait(0.1)
-
-    def drag(self, key: SliceKey, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Drag from one pixel to another, and leave the button down; `release` lets go."""
-        first, last = self.canvas_point(key, start), self.canvas_point(key, end)
-        QTest.mousePress(self.canvas.native, Qt.MouseButton.LeftButton, pos=first, delay=20)
-        for part in np.linspace(0, 1, 8)[1:]:
-            self._move(first + (last - first) * float(part))
-        self.wait(0.3)
-
-    def _move(self, place: QPoint) -> None:
-        """Move the mouse with the left button down; QTest.mouseMove would tell of no button."""
-        event = QMouseEvent(
-            QEvent.Type.MouseMove,
-            QPointF(place),
-            QPointF(self.canvas.native.mapToGlobal(place)),
-            Qt.MouseButton.NoButton,
-            Qt.MouseButton.LeftButton,
-            Qt.KeyboardModifier.NoModifier,
-        )
-        QApplication.sendEvent(self.canvas.native, event)
-        self.wait(0.03)
-
-    def release(self, key: SliceKey, end: tuple[float, float]) -> None:
-        """Let the button go."""
-        QTest.mouseRelease(self.canvas.native, Qt.MouseButton.LeftButton, pos=self.canvas_point(key, end))
-        self.wait(0.1)
-
-    def key(self, key: Qt.Key) -> None:
-        """Press a key on the canvas."""
-        QTest.keyClick(self.canvas.native, key)
-        self.wait(0.1)
-
-    def press(self, text: str) -> None:
-        """Press the dock's button that starts with `text`."""
-        made = next(made for made in self.dock.findChildren(QPushButton) if made.text().startswith(text))
-        QTest.mouseClick(made, Qt.MouseButton.LeftButton)
-        self.wait(0.1)
-
-    def correct(self, key: SliceKey, wanted: NDArray[np.uint16]) -> None:
-        """Lay the right labels (H, W) over a slice, as if they had been painted."""
-        session = self.dock.session
-        assert session is not None
-        session.begin_edit(key)
-        view = take_slice(session.annotation, key)
-        changed = np.nonzero(view != wanted)
-        before, after = view[changed].copy(), wanted[changed]
-        view[changed] = after
-        z, y, x = np.insert(np.stack(changed), key.axis, key.index, axis=0)
-        session.record_edit((z, y, x), before, after)
+        pixels.quantize(_COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def tell_the_story(stage: Stage, image: Path, labels_path: Path, seconds: float) -> None:
-    """Empty window, volume, click, box, correction, learning, prediction, other axis, an error, export."""
-    dock = stage.dock
-    stage.shoot("01-empty")
-    dock.open_path(image)
-    stage.wait_until(lambda: dock.session is not None)
+def paint(hands: Any, key: Any, wanted: Any) -> None:
+    """Lay the right labels (H, W) over a slice, as if they had been painted."""
+    import numpy as np
+
+    from napari_samadapt.imaging.volume import take_slice
+
+    session = hands.dock.session
+    session.begin_edit(key)
+    view = take_slice(session.annotation, key)
+    changed = np.nonzero(view != wanted)
+    before, after = view[changed].copy(), wanted[changed]
+    view[changed] = after
+    z, y, x = np.insert(np.stack(changed), key.axis, key.index, axis=0)
+    session.record_edit((z, y, x), before, after)
+
+
+def tell_the_story(hands: Any, camera: Camera, folder: Path, seconds: float) -> None:
+    """From the empty window to the export."""
+    import numpy as np
+    from qtpy.QtCore import Qt
+
+    from napari_samadapt.imaging.prompts import box_of, click_in_error
+    from napari_samadapt.imaging.reading import read_labels
+    from napari_samadapt.imaging.volume import SliceKey, take_slice
+    from napari_samadapt.ui.contributions import sample_path
+    from napari_samadapt.ui.exporting import MaskTarget
+    from napari_samadapt.ui.slice_overlays import UNCERTAINTY
+    from napari_samadapt.ui.views import Views
+
+    dock = hands.dock
+    reference_path = sample_path("ct").with_name("sample_ct_labels.nii.gz")
+    reference, _ = read_labels(reference_path)
+    wanted = np.where(reference <= len(_CLASSES), reference, 0).astype(np.uint16)
+
+    camera.shoot("01-empty")
+    hands.press("Try the sample")
+    hands.wait_until(lambda: dock.session is not None)
+    hands.wait(1.0)
+    camera.shoot("02-tour")
+    hands.press("Skip the tour")
     session = dock.session
-    assert session is not None
-    assert dock.tools is not None
-    labels, _ = read_labels(labels_path, session.volume)
-    largest = sorted(np.unique(labels[labels > 0]), key=lambda number: -np.count_nonzero(labels == number))
-    wanted = np.zeros(labels.shape, np.uint16)
-    names = names_of(labels_path)
-    for number, reference in enumerate(largest[:4], 1):
-        wanted[labels == reference] = number
-        name = names.get(int(reference), f"structure {number}")
-        if number == 1:
-            session.rename_class(1, name)
-        else:
-            session.add_class(name)
-    session.select_class(1)
     session.set_policy(replace(session.policy, seconds=seconds))
+    camera.shoot("03-volume")
+    for number, name in _CLASSES.items():
+        if number > 1:
+            hands.press("+", within=dock.panels.classes)
+        hands.name_class(number - 1, name)
+    camera.shoot("04-classes")
+
     key = dock.tools.slice_on_screen()
     truth = take_slice(wanted, key)
-    stage.shoot("02-volume")
-
     drafts: list[object] = []
     session.drafted.connect(drafts.append)
-    present = [int(number) for number in np.unique(truth) if number]
-    stage.key(Qt.Key.Key_P)
-    session.select_class(present[0])
-    (x, y), _ = click_in_error(np.zeros(truth.shape, bool), truth == present[0], None)
-    stage.click(key, (float(x), float(y)))
-    stage.wait_until(lambda: len(drafts) == 1)
-    stage.shoot("03-click")
-
-    session.select_class(present[-1])
-    dock.tools.choose("box")
-    x0, y0, x1, y1 = (float(part) for part in box_of(truth == present[-1]))
-    stage.drag(key, (x0 - 1, y0 - 1), (x1 + 1, y1 + 1))
-    stage.shoot("04-box")
-    stage.release(key, (x1 + 1, y1 + 1))
-    stage.wait_until(lambda: len(drafts) == 2)
-    stage.correct(key, truth)
-    stage.shoot("05-corrected")
-
-    stage.key(Qt.Key.Key_A)
-    stage.wait_until(lambda: session.learning_state == "training")
-    stage.wait(min(seconds / 2, 20))
-    stage.shoot("06-learning")
-    stage.wait_until(lambda: session.adapter_version > 0)
-    dock.panels.slice.strip.chosen.emit(key.index + 3)
-    stage.wait_until(lambda: session.slice_state(SliceKey(key.axis, key.index + 3)) == "predicted", 60)
-    stage.wait(6)
-    stage.shoot("07-prediction")
-    stage.press("Coronal" if key.axis == session.volume.anatomical_axis("axial") else "Axial")
-    stage.wait(4)
-    stage.shoot("08-other-axis")
-    dock.open_path(stage.out / "missing.nii.gz")
-    stage.wait(1.5)
-    stage.shoot("09-error")
-    stage.wait(4)
-    with tempfile.TemporaryDirectory() as folder:
-        dock.files.export(session, MaskTarget(Path(folder) / "masks.nii.gz"))
-        stage.wait(2.0)
-        stage.shoot("10-exported")
-
-
-def names_of(labels_path: Path) -> dict[int, str]:
-    """The names beside a label file, {id: name}; empty where there are none."""
-    path = labels_path.with_name(labels_path.name.replace(".nii.gz", ".json"))
-    if not path.is_file():
-        return {}
-    return {int(number): name for number, name in json.loads(path.read_text())["labels"].items()}
+    session.select_class(4)
+    hands.key(Qt.Key.Key_P)
+    (x, y), _ = click_in_error(np.zeros(truth.shape, bool), truth == 4, None)
+    hands.click(key, (float(x), float(y)))
+    hands.wait_until(lambda: len(drafts) == 1)
+    camera.shoot("05-click")
+    session.select_class(3)
+    hands.key(Qt.Key.Key_B)
+    x0, y0, x1, y1 = (float(part) for part in box_of(truth == 3))
+    hands.drag(key, (x0 - 1, y0 - 1), (x1 + 1, y1 + 1))
+    hands.wait(1.0)
+    camera.shoot("06-box")
+    hands.release(key, (x1 + 1, y1 + 1))
+    hands.wait_until(lambda: len(drafts) == 2)
+    paint(hands, key, truth)
+    hands.key(Qt.Key.Key_A)
+    hands.wait_until(lambda: session.learning_state == "training")
+    hands.wait(seconds / 2)
+    camera.shoot("07-learning")
+    hands.wait_until(lambda: session.learning_state != "training")
+    for step in (6, -6):
+        other = SliceKey(key.axis, key.index + step)
+        hands.strip(other.index)
+        hands.wait(3.0)
+        paint(hands, other, take_slice(wanted, other))
+        hands.key(Qt.Key.Key_A)
+        hands.wait_until(lambda: session.learning_state == "training")
+        hands.wait_until(lambda: session.learning_state != "training")
+        hands.wait(2.0)
+    seen = SliceKey(key.axis, key.index - 2)
+    hands.strip(seen.index)
+    hands.wait_until(lambda: session.slice_state(seen) == "predicted" and not session.refreshing)
+    hands.wait(5.0)
+    camera.shoot("08-accepted-and-predicted")
+    hands.key(Qt.Key.Key_U)
+    views = next(part for part in dock._parts if isinstance(part, Views))
+    hands.wait_until(lambda: bool(views.overlays.layers), 60)
+    camera.shoot("09-uncertainty")
+    views.overlays.switch(UNCERTAINTY, False)
+    dock.companions.bar.side_by_side_asked.emit()
+    camera.shoot("10-before-and-after")
+    views.before_after.close()
+    dock.companions.bar.learning_asked.emit()
+    camera.shoot("11-how-it-learned")
+    views.learning.close()
+    dock.companions.bar.comparison_asked.emit()
+    views.comparing.load(reference_path)
+    hands.wait_until(lambda: views.comparing.view.plot.getPlotItem().listDataItems() != [])
+    camera.shoot("12-reference")
+    views.comparing.view.close()
+    hands.press("Models…")
+    camera.shoot("13-models")
+    dock.companions.models.view.close()
+    hands.press("Coronal")
+    hands.wait(6.0)
+    camera.shoot("14-coronal")
+    dock.open_path(folder / "missing.nii.gz")
+    hands.wait(1.0)
+    camera.shoot("15-error")
+    hands.wait(6.0)
+    dock.files.export(session, MaskTarget(folder / "masks.nii.gz"))
+    hands.wait(2.0)
+    camera.shoot("16-exported")
+    dock.files.unsaved = False
 
 
 def main() -> None:
@@ -232,20 +207,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--image", type=Path)
-    parser.add_argument("--labels", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("screenshots"))
-    parser.add_argument("--theme", default="dark", choices=("dark", "light"))
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of the episode of learning")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of an episode of learning")
+    parser.add_argument("--quick", action="store_true", help="one size and theme only")
     given = parser.parse_args()
-    image = given.image or sample_path("ct")
-    labels = given.labels or image.with_name(image.name.replace(".nii.gz", "_labels.nii.gz"))
-    stage = Stage(given.out, given.theme)
-    try:
-        tell_the_story(stage, image, labels, given.seconds)
-    finally:
-        stage.dock.shut_down()
-        stage.viewer.close()
+    with tempfile.TemporaryDirectory() as folder:
+        for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+            os.environ[variable] = str(Path(folder) / variable)
+        os.environ["NAPARI_CONFIG"] = str(Path(folder) / "napari.yaml")
+        from window_hands import Hands
+
+        hands = Hands(_SETS[0][1])
+        try:
+            tell_the_story(hands, Camera(hands, given.out, quick=given.quick), Path(folder), given.seconds)
+        finally:
+            hands.close()
 
 
 if __name__ == "__main__":
