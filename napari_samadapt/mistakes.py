@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 import typer
 
-from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.errors import SamAdaptError, for_log
 from napari_samadapt.imaging.questions import QuestionError
 
 _EXIT_DEFECT, _EXIT_BAD_INPUT, _EXIT_INTERRUPTED = 1, 2, 130
@@ -36,7 +36,7 @@ def told_mistakes(program: str, words: list[str]) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(_EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001  # nobody should have to read a traceback
-        _log.debug("The command %s failed", words, exc_info=True)
+        _log.debug("The command failed: %s", for_log(error))
         _stop(program, _defect_sentence(program, words, error), _EXIT_DEFECT)
 
 

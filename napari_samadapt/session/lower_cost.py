@@ -42,6 +42,8 @@ def at_lower_cost(
             curable = isinstance(error, FloatingPointError) or out_of_memory(error)
             if not curable or config.batch_size == 1:
                 raise
-            _log.warning("%d slices per step failed (%s), half of them now", config.batch_size, error)
+            _log.warning(
+                "%d slices per step failed (%s), half of them now", config.batch_size, type(error).__name__
+            )
         start_again()  # here the failed attempt's tensors are free
         config = halved(config)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.errors import SamAdaptError, for_log
 from napari_samadapt.imaging.volume import SliceKey
 
 from .gate import Gate
@@ -204,10 +204,10 @@ def settle(future: Future[T], function: Callable[[LiveModel], T], model: LiveMod
 
 
 def in_plain_words(what: str, error: BaseException) -> str:
-    """A sentence for the user about an error of a worker; unexpected ones go to the log in full."""
+    """A sentence for the user about an error of a worker; of others the kind; their places go to the log."""
     if isinstance(error, SamAdaptError):
         return str(error)
     if out_of_memory(error):
         return f"{what}: the memory is full. Close other programs, or choose a smaller model or input size."
-    _log.error("%s", what, exc_info=error)
-    return f"{what} ({type(error).__name__}: {error}). Your masks are kept."
+    _log.error("unexpected error: %s", for_log(error))
+    return f"{what} ({type(error).__name__}). Your masks are kept."

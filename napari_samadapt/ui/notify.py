@@ -11,7 +11,7 @@ from typing import Any
 from napari.utils.notifications import show_error as _napari_error
 from napari.utils.notifications import show_info as _napari_info
 
-from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.errors import SamAdaptError, for_log
 
 _log = logging.getLogger(__name__)
 
@@ -27,11 +27,11 @@ def warn(message: str) -> None:
 
 
 def report(error: BaseException) -> None:
-    """Show an error: our own by its message, any other by its kind, with the details in the log."""
+    """Show an error: our own by its message, any other by its kind, with its places in the log."""
     if isinstance(error, SamAdaptError):
         warn(str(error))
         return
-    _log.error("unexpected error", exc_info=error)
+    _log.error("unexpected error: %s", for_log(error))
     warn(
         f"Something unexpected went wrong ({type(error).__name__}). "
         "Your masks are kept; export them to be safe."
