@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -319,13 +320,11 @@ def main() -> None:
     parser.add_argument("--closings", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        image = make_image(folder)
-        kills = [run_once(image, folder / f"{n}", asked.seed + n, closing=False) for n in range(asked.runs)]
-        ends = [
-            run_once(image, folder / f"c{n}", asked.seed + n, closing=True) for n in range(asked.closings)
-        ]
+    folder = Path(tempfile.mkdtemp())  # no context: a fork that ends by itself would delete it
+    image = make_image(folder)
+    kills = [run_once(image, folder / f"{n}", asked.seed + n, closing=False) for n in range(asked.runs)]
+    ends = [run_once(image, folder / f"c{n}", asked.seed + n, closing=True) for n in range(asked.closings)]
+    shutil.rmtree(folder)
     worst = [one["lost"] for one in kills]
     summary = {
         "kills": len(kills),
