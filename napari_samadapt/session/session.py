@@ -7,26 +7,20 @@ through the `post` that the session is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from psygnal import Signal
 
-from napari_samadapt.imaging.intensity import Window, looks_like_ct, render_slice
+from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey, Volume, slice_count, slice_spacing, take_slice
 from napari_samadapt.imaging.writing import write_labels
-from napari_samadapt.learning.adapter_file import AdapterCard
 from napari_samadapt.learning.adapters import AdapterConfig
-from napari_samadapt.learning.fine_tune import TrainProgress
-from napari_samadapt.learning.forecast import Forecast
 from napari_samadapt.learning.promptable_sam import PromptableSam
-from napari_samadapt.learning.samples import TrainingSample
 
 from .accepted import SampleSource
-from .adapter_files import AdapterFiles
-from .assistance import Assistance
+from .adapting import Adapting
 from .gate import Gate
 from .history import ClassChange
 from .insight import Insight
@@ -59,18 +53,15 @@ def default_adapter(sam: PromptableSam) -> AdapterConfig:
     return AdapterConfig(last_blocks=max(1, len(sam.image_encoder.blocks) // 2))
 
 
-class Session(Assistance):
+class Session(Adapting):
     """One volume, its masks, and the SAM that adapts to them.
 
-    Masks, classes and undo are those of `Labelling`; propagation and the next slice those of `Assistance`.
+    Masks, classes and undo are those of `Labelling`; propagation and the next slice those of `Assistance`; episodes and
+    adapters those of `Adapting`.
     """
 
     predicted = Signal(SliceKey)
     """The prediction of a slice that the user has not touched changed."""
-    progress = Signal(TrainProgress)
-    learning_changed = Signal(str)
-    adapter_changed = Signal(int)
-    forecasted = Signal()
     refresh_progress = Signal(int, int)
     """Slices predicted since the last adapter, and all there are to predict."""
 
@@ -107,56 +98,20 @@ class Session(Assistance):
         self._trainer = Trainer(gate, self._post)
         self.insight = Insight(self._predictor, self._post, lambda: self._window)
         self._refresh = Refresh(self._predictor, self._book, self._window, self._axis)
-        self._learning = LearningLoop(
-            self._predictor, self._trainer, gate, self._post,
-            SampleSource(self._make_sample, lambda: self._classes.ids, lambda: Origin(self._window, self._axis)),
-            policy or LearningPolicy(seconds=episode_seconds(sam.device)),
-            adapter or default_adapter(sam),
-            choose_blocks=adapter is None,
-        )  # fmt: skip
-        self._files = AdapterFiles(
-            volume, sam, self._classes, self._learning, self._predictor, self._post,
-            loaded=self._on_adapter_loaded, failed=self.failed.emit,
+        self._begin_adapting(
+            LearningLoop(
+                self._predictor, self._trainer, gate, self._post,
+                SampleSource(self._make_sample, lambda: self._classes.ids, lambda: Origin(self._window, self._axis)),
+                policy or LearningPolicy(seconds=episode_seconds(sam.device)),
+                adapter or default_adapter(sam),
+                choose_blocks=adapter is None,
+            ),
+            sam, self._predictor, self._post,
         )  # fmt: skip
         self._connect()
         self._predict_again()
 
     # What there is.
-
-    @property
-    def policy(self) -> LearningPolicy:
-        """When the model learns."""
-        return self._learning.policy
-
-    @property
-    def config(self) -> AdapterConfig:
-        """The adapter that is trained."""
-        return self._learning.config
-
-    @property
-    def learning_state(self) -> str:
-        """ "idle", "training", "paused", or "off" where episodes do not start by themselves."""
-        return self._learning.state
-
-    @property
-    def adapter_version(self) -> int:
-        """Number of the adapter that predicts now; 0 for the plain model. No number is used twice."""
-        return self._learning.version
-
-    @property
-    def held_out_dice(self) -> float | None:
-        """Dice of the adapter in use on slices kept out of its last episode, where it was measured."""
-        return self._learning.origin.held_out_dice if self._learning.origin else None
-
-    @property
-    def can_roll_back(self) -> bool:
-        """True while an adapter predicts: one from before, or the plain model, can take its place again."""
-        return self._learning.version > 0
-
-    @property
-    def forecast(self) -> Forecast | None:
-        """What a step of the next episode will cost; None until `forecasted` tells that it was measured."""
-        return self._learning.forecast
 
     @property
     def refreshing(self) -> bool:
@@ -173,55 +128,6 @@ class Session(Assistance):
         super().record_edit(indices, before, after)
         painted = np.unique(indices[self._axis])
         self.insight.note_corrections(SliceKey(self._axis, int(index)) for index in painted)
-
-    # Learning.
-
-    def set_policy(self, policy: LearningPolicy) -> None:
-        """When the model learns from now on; a running episode is not touched."""
-        self._learning.set_policy(policy)
-
-    def set_method(self, config: AdapterConfig) -> None:
-        """Forget what was learned, and train this kind of adapter from now on."""
-        self._learning.set_method(config)
-
-    def start_learning(self) -> None:
-        """Start an episode now; SamAdaptError when no accepted slice has a label."""
-        self._learning.start()
-
-    def pause(self) -> None:
-        """Hold the running episode after its current step."""
-        self._learning.pause(True)
-
-    def resume(self) -> None:
-        """Go on with a paused episode."""
-        self._learning.pause(False)
-
-    def stop(self) -> None:
-        """End the running episode and use what it learned."""
-        self._learning.stop(keep=True)
-
-    def roll_back(self) -> None:
-        """Predict with the adapter that did before the last update, and in the end with the plain model.
-
-        A running episode is dropped, everything is predicted again. SamAdaptError for the plain model.
-        """
-        self._learning.roll_back()
-
-    def reset_adapter(self) -> None:
-        """Go back to the plain model: drop what was learned and the predictions."""
-        self._learning.forget()
-
-    def apply_adapter(self, path: str | Path) -> Future[None]:
-        """Load an adapter, add its classes, and predict with it; what goes wrong is told by `failed` too.
-
-        On a CT the grey values become those that the adapter was trained with. The future ends on the main thread.
-        A file that does not fit changes nothing, and a running episode goes on.
-        """
-        return self._files.load(Path(path))
-
-    def save_adapter(self, path: str | Path) -> Future[Path]:
-        """Write the adapter that predicts now as a file; what goes wrong is told by `failed` too."""
-        return self._files.save(Path(path))
 
     # View and files.
 
@@ -319,10 +225,6 @@ class Session(Assistance):
     def _connect(self) -> None:
         self._refresh.predicted.connect(self.predicted.emit)
         self._refresh.progress.connect(self.refresh_progress.emit)
-        self._learning.progress.connect(self.progress.emit)
-        self._learning.failed.connect(self.failed.emit)
-        self._learning.forecasted.connect(self.forecasted.emit)
-        self._learning.state_changed.connect(self.learning_changed.emit)
         self._learning.published.connect(self._on_published)
         self._learning.updated.connect(self.insight.note_update)
         self.drafted.connect(lambda draft: self.insight.note_corrections([draft.key]))
@@ -341,29 +243,3 @@ class Session(Assistance):
     def _on_published(self) -> None:
         self._predict_again()
         self.adapter_changed.emit(self._learning.version)
-
-    def _on_adapter_loaded(self, card: AdapterCard) -> None:
-        self._take_names(card)
-        if looks_like_ct(self._volume):
-            self.set_window(Window(*card.window))
-        if self._volume.anatomical_axis(card.axis) != self._axis:
-            self.failed.emit(
-                f"This adapter learned {card.axis} slices: change to {card.axis} to see it at its best."
-            )
-
-    def _take_names(self, card: AdapterCard) -> None:
-        """Add the adapter's classes; those that nobody named here get its names, and other names are told."""
-        self._classes.ensure(card.classes, card.classes)
-        for class_id, name in self._classes.adopt(card.classes).items():
-            self.failed.emit(
-                f"The adapter calls class {class_id} {name!r}, here it is {self._classes.names[class_id]!r}: "
-                "rename the class, or reset the model if these are different structures."
-            )
-        self._note_classes()
-
-    def _accepted_along_axis(self) -> frozenset[SliceKey]:
-        return frozenset(key for key in self.accepted if key.axis == self._axis)
-
-    def _make_sample(self, key: SliceKey) -> TrainingSample:
-        image = render_slice(self._volume, key, self._window)
-        return TrainingSample(key, image, take_slice(self._book.annotation, key).astype(np.int64))

@@ -65,6 +65,7 @@ class Running:
 
 def _silence(session: Session) -> None:
     """Whoever listens may be a deleted widget by now."""
-    for name, made in vars(type(session)).items():
-        if isinstance(made, Signal):
-            getattr(session, name).disconnect()
+    for kind in type(session).__mro__:
+        for name, made in vars(kind).items():
+            if isinstance(made, Signal):
+                getattr(session, name).disconnect()
