@@ -7,14 +7,12 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_samadapt.arguments import (
     AdaptOutputs,
@@ -26,20 +24,16 @@ from napari_samadapt.arguments import (
     parse_ids,
     parse_prompts,
 )
-from napari_samadapt.console import note, print_report, print_simulation, progress_bars, tell
+from napari_samadapt.console import print_report, print_simulation, progress_bars, tell
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import named_window, render_slice
 from napari_samadapt.imaging.metrics import label_report
-from napari_samadapt.imaging.reading import read_labels, read_volume
-from napari_samadapt.imaging.volume import Volume, parse_slices, put_slice, take_slice
+from napari_samadapt.imaging.volume import parse_slices, put_slice, take_slice
 from napari_samadapt.imaging.writing import label_names
+from napari_samadapt.inputs import Choices, check_base, load_model, read_ids, read_image
 
 if TYPE_CHECKING:
-    from napari_samadapt.learning.adapter_file import AdapterCard
-    from napari_samadapt.learning.promptable_sam import PromptableSam
-
-Choices = Mapping[str, str]
-"""Answers to what the readers ask: name of the question, value of a choice."""
+    pass
 
 AS_ADAPTED = "adapter"
 """The window of `predict` that follows the adapter's card."""
@@ -61,7 +55,7 @@ def segment(
 ) -> None:
     """Write the mask that the prompts ask for on one slice; every other voxel is 0."""
     prompts = parse_prompts(points, box)
-    volume = _read_image(image, choices)
+    volume = read_image(image, choices)
     key = one_slice(slice_text, volume)
     height, width = take_slice(volume.data, key).shape[:2]
     prompts.check_inside((height, width))
@@ -100,7 +94,7 @@ def adapt(
 ) -> None:
     """Adapt to the named slices of a label file; write the prediction, the adapter and a report if asked."""
     started = perf_counter()
-    volume = _read_image(image, choices)
+    volume = read_image(image, choices)
     keys = parse_slices(slices_text, volume)
     grey = named_window(volume, window)
     out.check(volume, image, labels, Path(model.name))
@@ -112,7 +106,7 @@ def adapt(
 
     adapter = AdapterConfig.from_words(method.name, method.settings, method.decoder)
     config = FineTuneConfig(_DEFAULT_SECONDS if seconds is None and steps is None else seconds, steps, seed)
-    ids, _ = _read_ids(labels, volume, choices)
+    ids, _ = read_ids(labels, volume, choices)
     slices = labelled_slices(ids, keys)
     sam = load_model(model)
     with progress_bars() as bars:
@@ -150,7 +144,7 @@ def predict(
     choices: Choices,
 ) -> None:
     """Write the ids that a saved adapter predicts in every slice along the axis it was made for."""
-    volume = _read_image(image, choices)
+    volume = read_image(image, choices)
     out.check(volume, image, adapter, *([Path(model)] if model else []))
 
     from napari_samadapt.learning.adapter_file import load_adapter, read_adapter
@@ -159,7 +153,7 @@ def predict(
     _, card = read_adapter(adapter)
     grey = window_for(volume, card) if window == AS_ADAPTED else named_window(volume, window)
     base = model or card.model_type
-    _check_base(adapter, card, base)
+    check_base(adapter, card, base)
     sam = load_model(ModelChoice(base, device, card.input_size))
     semantic, _ = load_adapter(adapter, sam)
     with progress_bars() as bars:
@@ -185,8 +179,8 @@ def evaluate(
 ) -> None:
     """Print how well two label files agree, as a table or as JSON."""
     ids = parse_ids(labels) if labels else None
-    theirs, volume = _read_ids(reference, None, choices)
-    ours, _ = _read_ids(prediction, volume, choices)
+    theirs, volume = read_ids(reference, None, choices)
+    ours, _ = read_ids(prediction, volume, choices)
     excluded = parse_slices(exclude_slices, volume) if exclude_slices else ()
     report = label_report(ours, theirs, volume.spacing, ids, excluded)
     if all(math.isnan(row.dice) for row in report.rows):
@@ -220,9 +214,9 @@ def simulate(
     """Let a simulated annotator work towards a label file; print Dice against time, and write it if asked."""
     wanted = parse_ids(labels) if labels else None
     check_target(report, ".json", image, reference, Path(model.name))
-    volume = _read_image(image, choices)
+    volume = read_image(image, choices)
     grey, number = named_window(volume, window), volume.axis_from(axis) if axis else None
-    true, _ = _read_ids(reference, volume, choices)
+    true, _ = read_ids(reference, volume, choices)
     ids = [i for i in np.unique(true[true > 0]).tolist() if wanted is None or i in wanted]
     if not ids:
         raise SamAdaptError(f"{reference.name} holds no label{f' {labels}' if labels else ''}: name others.")
@@ -261,61 +255,6 @@ def simulate(
 def print_json(values: dict[str, Any]) -> None:
     """Print on stdout as JSON that any reader takes."""
     tell(json.dumps(values, indent=2, allow_nan=False))
-
-
-def load_model(model: ModelChoice) -> "PromptableSam":
-    """The SAM that was chosen; missing weights are downloaded.
-
-    Raises SamAdaptError for an unknown name, a bad file, or a device that is not here.
-    """
-    import torch
-
-    from napari_samadapt.learning.checkpoints import CHECKPOINTS, checkpoint_path
-    from napari_samadapt.learning.download import download
-    from napari_samadapt.learning.sam import best_device, load_sam
-
-    name, chosen = model.name, model.device or best_device()
-    try:
-        torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise SamAdaptError(f"There is no device {chosen} here: use cpu, or leave --device out.") from error
-    if name in CHECKPOINTS and not checkpoint_path(name).is_file():
-        note(f"Downloading the weights of {name}, once, to {checkpoint_path(name).parent}")
-        with progress_bars() as bars:
-            download(CHECKPOINTS[name], lambda done, total: bars.show(name, done, total))
-    return load_sam(name, device=chosen, input_size=model.input_size)
-
-
-def _check_base(adapter: Path, card: "AdapterCard", name: str) -> None:
-    """Raises SamAdaptError where `name` is published weights that the adapter was not made for: no download then."""
-    from napari_samadapt.learning.checkpoints import CHECKPOINTS
-
-    if name not in CHECKPOINTS or CHECKPOINTS[name].sha256 == card.base_sha256:
-        return
-    instead = "" if name == card.model_type else "leave --model out or "
-    raise SamAdaptError(
-        f"{adapter.name} was made for {card.model_type} with checkpoint {card.base_sha256[:12]}…, not for the "
-        f"published {name} ({CHECKPOINTS[name].sha256[:12]}…): {instead}give --model FILE, the weights it was made for."
-    )
-
-
-def _read_image(path: Path, choices: Choices) -> Volume:
-    """The volume, with what its reader wants the user to know on stderr."""
-    volume = read_volume(path, choices=choices)
-    _tell_notes(volume)
-    return volume
-
-
-def _read_ids(path: Path, reference: Volume | None, choices: Choices) -> tuple[NDArray[Any], Volume]:
-    """The ids of a label file and its volume, with what its reader wants the user to know on stderr."""
-    ids, volume = read_labels(path, reference, choices=choices)
-    _tell_notes(volume)
-    return ids, volume
-
-
-def _tell_notes(volume: Volume) -> None:
-    for sentence in volume.source.notes:
-        note(sentence)
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
