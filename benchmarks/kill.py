@@ -272,8 +272,9 @@ def run_once(image: Path, folder: Path, seed: int, *, closing: bool) -> dict[str
         times: dict[str, float] = {}
         for line in lines:
             times |= line
-        seconds = done - times["closing"] if "closing" in times else float("inf")
-        return _told({"code": os.waitstatus_to_exitcode(status), "seconds": seconds})
+        began = times.get("closing", float("-inf"))
+        seconds, window = done - began, times.get("ended", float("inf")) - began
+        return _told({"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "window": window})
     return _told(compare(lines))
 
 
@@ -334,6 +335,9 @@ def main() -> None:
         "more lost": [one for one in kills if one["lost"] is None or one["lost"] > 1],
         "closings": len(ends),
         "exit code 0": sum(one["code"] == 0 for one in ends),
+        "longest seconds until the window was gone": round(
+            max((one["window"] for one in ends), default=0.0), 2
+        ),
         "longest seconds until the process ended": round(
             max((one["seconds"] for one in ends), default=0.0), 2
         ),
