@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,11 @@ class Bar:
         now = time.monotonic()
         if self._bar is None:
             # The bar is seen in the window; its text twin on the terminal is not wanted.
-            self._bar = progress(total=_PER_MILLE, desc=self._text, file=_NOWHERE, leave=False)
+            with suppress(RuntimeError):  # Qt has deleted the activity dock: the window is being closed
+                self._bar = progress(total=_PER_MILLE, desc=self._text, file=_NOWHERE, leave=False)
         elif now - self._shown < _EVERY_SECONDS:
+            return
+        if self._bar is None:
             return
         self._shown = now
         step = round(fraction * _PER_MILLE) - self._bar.n
