@@ -297,7 +297,7 @@ def fuzz(viewer: napari.Viewer, dock: Dock, events: int, seed: int) -> dict[str,
     fetch, chosen = download.download, QFileDialog.getExistingDirectory
     for name in dialogs:
         setattr(QFileDialog, name, lambda *_, **__: ("", ""))
-    QFileDialog.getExistingDirectory = lambda *_, **__: ""  # type: ignore[assignment,method-assign]
+    QFileDialog.getExistingDirectory = lambda *_, **__: ""  # type: ignore[method-assign]
     download.download = _no_download
     errors, run = Errors(), Fuzz(viewer, dock, seed)
     try:

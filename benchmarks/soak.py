@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]  # it has no types
 
 from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.reading import read_volume

@@ -59,8 +59,8 @@ def run_demo(*, headless: bool, out: Path, seconds: float) -> None:
 def _demonstrate(samples: Path, out: Path, seconds: float) -> None:
     """The whole loop off screen, on the sample CT; prints what came out."""
     from napari_samadapt.arguments import ModelChoice
-    from napari_samadapt.inputs import load_model
     from napari_samadapt.imaging.reading import read_labels, read_volume
+    from napari_samadapt.inputs import load_model
     from napari_samadapt.session.demonstration import demonstrate
 
     try:
