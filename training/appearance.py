@@ -125,12 +125,12 @@ def _coloured(draw: Draw, scene: Scene, tissues: Tissues, camera: "Camera") -> T
 
 
 class Camera:
-    """How each volume is acquired: blur, a lower resolution for about 60 %, and noise at that resolution."""
+    """How each volume is acquired: blur, a lower resolution for about 45 %, and noise at that resolution."""
 
     def __init__(self, draw: Draw, slices: Slices) -> None:
         volumes, size, device = slices.volumes, slices.size, draw.device
         self.draw, self.size = draw, size
-        zoomed = draw.chance(0.6, volumes)
+        zoomed = draw.chance(0.45, volumes)
         rate = torch.where(zoomed, draw.uniform(volumes, low=0.35, high=0.95), 1.0)
         squeeze = torch.where(zoomed & draw.chance(0.25, volumes), draw.uniform(volumes, low=0.4), 1.0)
         across = draw.chance(0.5, volumes)

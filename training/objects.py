@@ -100,14 +100,14 @@ def clicks_in(regions: Tensor, deep: Tensor, rng: torch.Generator) -> Tensor:
 class PromptRounds:
     """The prompts of a batch of objects and how they grow from round to round.
 
-    `boxed` (P,) bool: four of five objects start with a box, the others with a click. `extra` further clicks join both
+    `boxed` (P,) bool: three of five objects start with a box, the others with a click. `extra` further clicks join both
     at the start: half of them anywhere inside, as along a scribble, the others beside the object.
     """
 
     def __init__(self, masks: Tensor, extra: int, rng: torch.Generator) -> None:
         self.masks, self.rng = masks, rng  # (P, S, S)
         count = len(masks)
-        self.boxed = torch.arange(count, device=masks.device) % 5 < 4
+        self.boxed = torch.arange(count, device=masks.device) % 5 < 3
         self.boxes = jittered_boxes(masks[self.boxed], rng)
         self.first = clicks_in(masks[~self.boxed], self._some(count - len(self.boxes), 0.5), rng)
         self.coords = torch.zeros(count, 0, 2, device=masks.device)

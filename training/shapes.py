@@ -99,12 +99,9 @@ class _Builder:
         return self._table("free", shape[1], given)
 
     def _organs(self) -> Tensor:
-        """Organs of every size, many of them bent; every second one may be a touching copy of the one before."""
+        """Organs of every size; every second one may be a touching copy of the one before."""
         draw, number = self.draw, GROUPS["organ"]
-        given = self._sizes(number, 0.035, 0.6)
-        given["bend"] = draw.normal(self.count, number) * 1.2 * draw.chance(0.45, self.count, number)
-        given["rough"] = draw.uniform(self.count, number, high=0.45) * draw.chance(0.6, self.count, number)
-        table = self._table("organ", number, given)
+        table = self._table("organ", number, self._sizes(number, 0.035, 0.6))
         table[:, :, FIELDS.index("power")].clamp_(max=3.6)
         first, second = table[:, 0::2].clone(), table[:, 1::2]
         shape = first.shape[:2]
@@ -130,7 +127,7 @@ class _Builder:
         size = draw.uniform(*shape, low=0.4, high=0.9)
         for name in ("ry", "rx", "rz"):
             column[name] *= size
-        column["present"] *= draw.chance(0.35, *shape).float()
+        column["present"] *= draw.chance(0.2, *shape).float()
         return lobes
 
     def _pairs(self) -> Tensor:

@@ -66,8 +66,8 @@ def draw_tissues(draw: Draw, looks: Tensor, labels: Tensor, slices: Slices) -> T
     noise = torch.where(looks == CT, draw.log_uniform(volumes, low=0.008, high=0.06), noise)
     noise = torch.where((looks == ULTRASOUND) | (looks == COLOUR) | (looks == XRAY), noise * 0.4, noise)
     means = _means(draw, looks)
-    least = (noise * draw.uniform(volumes, low=0.3, high=2.0)).clamp_min(0.02)
-    least = torch.where((looks == CT) | (looks == COLOUR), least, least.clamp_min(0.03))
+    least = (noise * draw.uniform(volumes, low=0.5, high=2.0)).clamp_min(0.02)
+    least = torch.where((looks == CT) | (looks == COLOUR), least, least.clamp_min(0.04))
     means = _apart(means, _touching(labels, slices), least)
     strength = draw.uniform(volumes, LABELS) * draw.chance(0.5, volumes, LABELS)
     strength = strength * draw.uniform(volumes, 1, high=0.1) * torch.where(looks == CT, 0.4, 1.0)[:, None]
