@@ -1,10 +1,11 @@
 """Makes docs/screenshots: uses a real window by mouse and keys, and photographs the screen.
 
-    xvfb-run -s "-screen 0 1920x1080x24" python docs/make_screenshots.py [--out FOLDER] [--seconds S] [--quick]
+    xvfb-run -s "-screen 0 1280x800x24" python docs/make_screenshots.py [--theme light] [--out FOLDER] [--seconds S]
+    xvfb-run -s "-screen 0 1920x1080x24" python docs/make_screenshots.py [--theme light] [--out FOLDER] [--seconds S]
 
-Every scene is photographed at 1280 × 800 and at 1920 × 1080, in the dark and in the light theme; `--quick` takes the
-first of them only. The scenes show the bundled CT-like sample. What SAM does not get right is painted from the sample's
-reference. PNGs have a palette, so that the set stays small.
+Every scene is photographed as large as the screen; the whole set is four runs. The scenes show the bundled CT-like
+sample. What SAM does not get right is painted from the sample's reference. PNGs have a palette, so that the set stays
+small.
 """
 
 from __future__ import annotations
@@ -20,55 +21,33 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 _CLASSES = {1: "liver", 2: "spleen", 3: "right kidney", 4: "left kidney"}
-_SETS = (
-    ("", (1280, 800), "dark"),
-    ("1280x800-light", (1280, 800), "light"),
-    ("1920x1080-dark", (1920, 1080), "dark"),
-    ("1920x1080-light", (1920, 1080), "light"),
-)
-_COLORS = 128
+_FOLDERS = {
+    ((1280, 800), "dark"): "",
+    ((1280, 800), "light"): "1280x800-light",
+    ((1920, 1080), "dark"): "1920x1080-dark",
+    ((1920, 1080), "light"): "1920x1080-light",
+}
+_COLORS = 256
 
 
 class Camera:
-    """Photographs each scene once for every size and theme."""
+    """Photographs the screen, with the larger views in the middle."""
 
-    def __init__(self, hands: Any, out: Path, *, quick: bool) -> None:
-        self.hands, self.out = hands, out
-        self.sets = _SETS[:1] if quick else _SETS
+    def __init__(self, hands: Any, out: Path, size: tuple[int, int]) -> None:
+        self.hands, self.out, self.size = hands, out, size
         self.began = time.monotonic()
+        out.mkdir(parents=True, exist_ok=True)
 
     def shoot(self, name: str) -> None:
         """Photograph what there is."""
-        for folder, size, theme in self.sets:
-            self._arrange(size, theme)
-            path = self.out / folder / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._save(path, size)
-        self._arrange(*self.sets[0][1:])
-        sys.stdout.write(f"{time.monotonic() - self.began:6.1f} s  {name}\n")
-        sys.stdout.flush()
-
-    def _arrange(self, size: tuple[int, int], theme: str) -> None:
-        """The window in this size and theme, its picture whole, its larger views in the middle."""
-        from qtpy.QtCore import Qt
-        from qtpy.QtWidgets import QDockWidget
-
         from napari_samadapt.ui.tool_window import ToolWindow
 
-        hands = self.hands
-        hands.viewer.theme = theme
-        if (hands.window.width(), hands.window.height()) != size:
-            hands.window.setGeometry(0, 0, *size)
-            hands.wait(0.3)
-            docked = hands.dock
-            while not isinstance(docked, QDockWidget):
-                docked = docked.parentWidget()
-            hands.window.resizeDocks([docked], [docked.minimumSizeHint().width()], Qt.Orientation.Horizontal)
-            hands.wait(0.3)
-            hands.viewer.reset_view()
-        for view in hands.window.findChildren(ToolWindow):
-            view.move((size[0] - view.width()) // 2, (size[1] - view.height()) // 2)
-        hands.wait(0.5)
+        for view in self.hands.window.findChildren(ToolWindow):
+            view.move((self.size[0] - view.width()) // 2, (self.size[1] - view.height()) // 2)
+        self.hands.wait(0.5)
+        self._save(self.out / f"{name}.png", self.size)
+        sys.stdout.write(f"{time.monotonic() - self.began:6.1f} s  {name}\n")
+        sys.stdout.flush()
 
     def _save(self, path: Path, size: tuple[int, int]) -> None:
         from PIL import Image
@@ -80,7 +59,9 @@ class Camera:
         pixels = Image.frombytes(
             "RGB", (shot.width(), shot.height()), bytes(shot.constBits()), "raw", "RGB", shot.bytesPerLine()
         )
-        pixels.quantize(_COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+        pixels.quantize(_COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
 
 
 def paint(hands: Any, key: Any, wanted: Any) -> None:
@@ -202,14 +183,26 @@ def tell_the_story(hands: Any, camera: Camera, folder: Path, seconds: float) -> 
     dock.files.unsaved = False
 
 
+def screen_size() -> tuple[int, int]:
+    """The size of the screen, one of those that there is a set for."""
+    from qtpy.QtWidgets import QApplication
+
+    application = QApplication.instance() or QApplication([])
+    size = application.primaryScreen().size()
+    found = (size.width(), size.height())
+    if found not in {size for size, _theme in _FOLDERS}:
+        raise SystemExit(f"A screen of {found[0]} x {found[1]} has no set: use 1280 x 800 or 1920 x 1080.")
+    return found
+
+
 def main() -> None:
     """Read the command line and make the pictures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("screenshots"))
+    parser.add_argument("--theme", default="dark", choices=("dark", "light"))
     parser.add_argument("--seconds", type=float, default=30.0, help="length of an episode of learning")
-    parser.add_argument("--quick", action="store_true", help="one size and theme only")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
@@ -217,9 +210,15 @@ def main() -> None:
         os.environ["NAPARI_CONFIG"] = str(Path(folder) / "napari.yaml")
         from window_hands import Hands
 
-        hands = Hands(_SETS[0][1])
+        size = screen_size()
+        hands = Hands(size, given.theme)
         try:
-            tell_the_story(hands, Camera(hands, given.out, quick=given.quick), Path(folder), given.seconds)
+            tell_the_story(
+                hands,
+                Camera(hands, given.out / _FOLDERS[size, given.theme], size),
+                Path(folder),
+                given.seconds,
+            )
         finally:
             hands.close()
 
