@@ -106,11 +106,13 @@ def settle(hands: Any) -> None:
             return
 
 
-def untouched_dice(user: FirstUser, touched: set[int], axis: int) -> float:
-    """Dice of the kidney over all slices that the user did not accept."""
+def untouched_dice(user: FirstUser, touched: set[int], axis: int) -> float | None:
+    """Dice of the kidney over all slices that the user did not accept; None where it is on none of them."""
     from napari_samadapt.imaging.metrics import dice
 
     others = [index for index in range(user.truth.shape[axis]) if index not in touched]
+    if not user.truth.take(others, axis).any():
+        return None
     return round(dice(user.seen().take(others, axis), user.truth.take(others, axis)), 3)
 
 
