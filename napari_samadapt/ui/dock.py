@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.settings import get_settings
-from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QCloseEvent, QPaintEvent, QShowEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -39,6 +38,7 @@ from .running import Running
 from .session_view import Panels, SessionView
 from .style import dock_style, font_points
 from .user_acts import UserActs
+from .window_closing import WindowClosing
 from .workplace import Workplace
 
 if TYPE_CHECKING:
@@ -86,6 +86,9 @@ class Dock(QWidget):
         self._connections = Connections()
         self._fitted = False  # that is, never shown yet
         self._painted = False
+        self._closing = WindowClosing(
+            self, lambda: self.files.may_leave(self.session, self.cases.ask_save), self._leave
+        )
         self._connect()
         self._show_ready(False)
         self._watch = LayerWatch(
@@ -154,9 +157,7 @@ class Dock(QWidget):
 
         Its journal goes on where `case_goes_on`; else it is deleted, unless there is unsaved work in it.
         """
-        for part in reversed(self._parts):
-            part.close()
-        self._parts.clear()
+        self._close_parts()
         self._running.close_session()
         if not case_goes_on:
             self.cases.end(unsaved=self.files.unsaved)
@@ -178,7 +179,9 @@ class Dock(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self.window().installEventFilter(self)  # Qt installs a filter once, however often it is asked to
+        self.window().installEventFilter(
+            self._closing
+        )  # Qt installs a filter once, however often it is asked to
         if not self._fitted:
             self._fitted = True
             self._post(lambda: fit_to_screen(self.window()))  # once napari has laid the window out
@@ -190,18 +193,26 @@ class Dock(QWidget):
             self._painted = True
             self._post(self._begin)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Ask before napari's window is closed over work that was not saved."""
-        if event.type() == QEvent.Type.Close and not self.files.may_leave(self.session, self.cases.ask_save):
-            event.ignore()
-            return True
-        return super().eventFilter(watched, event)
-
     def closeEvent(self, event: QCloseEvent) -> None:
         self.shut_down()
         super().closeEvent(event)
 
     # inside
+
+    def _leave(self) -> None:
+        """The window is closed, and Qt deletes the dock some time later: nothing may come for its widgets.
+
+        The masks stay in the viewer, for who goes on with it in Python.
+        """
+        self._watch.close()
+        self.companions.models.close()
+        self._close_parts()
+        self._running.end()
+
+    def _close_parts(self) -> None:
+        for part in reversed(self._parts):
+            part.close()
+        self._parts.clear()
 
     def _lay_out(self) -> None:
         outer = QVBoxLayout(self)

@@ -153,6 +153,7 @@ _CLOSING = """
         timer.stop()
         print("closing", dock._loading, dock.session and dock.session.learning_state, flush=True)
         window.close() if how == "window" else viewer.close()
+        print("left", dock.session, flush=True)
 
     timer = QTimer()
     timer.timeout.connect(look)
@@ -175,6 +176,7 @@ def test_closing_the_window_ends_the_process_cleanly(when, how):
     )
     assert ran.returncode == 0, ran.stderr
     assert ("closing False training" if when == "episode" else "closing True None") in ran.stdout
+    assert "left None" in ran.stdout, "the session goes on while Qt deletes the widgets"
     assert "ended None" in ran.stdout
     for word in ("Traceback", "Aborted", "Error", "terminate"):
         assert word not in ran.stderr
