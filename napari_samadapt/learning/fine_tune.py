@@ -143,6 +143,11 @@ class PooledSlice:
     fine: Fine = ()
 
 
+def encoder_every(trained: int, blocks: int) -> int:
+    """In one step of so many adapters are trained, with adapters in `trained` of the `blocks` blocks."""
+    return min(4, math.ceil(4 * trained / blocks))
+
+
 class SlicePool:
     """Augmented slices and what the encoder made of them, the oldest replaced first.
 
@@ -155,7 +160,7 @@ class SlicePool:
         self.depth = adapters.first_changed_block(model.sam)
         blocks = len(list(model.sam.image_encoder.blocks))
         adapted = bool(adapters.adapters_of(model.sam))
-        self.encoder_every = min(4, math.ceil(4 * (blocks - self.depth) / blocks)) if adapted else size
+        self.encoder_every = encoder_every(blocks - self.depth, blocks) if adapted else size
 
     @torch.no_grad()
     def add(self, batch: SampleTensors) -> None:

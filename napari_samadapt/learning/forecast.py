@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .fine_tune import FineTuneConfig
+from .fine_tune import FineTuneConfig, encoder_every
 from .promptable_sam import PromptableSam
 
 BACKWARD = 2.0
 """A backward pass through frozen blocks against a forward one: gradients of the activations, hardly any of weights."""
 DECODERS = 2.0
-"""A step against its part in the encoder alone: the decoders, the losses and the optimiser take as long, about."""
+"""A step against its part in the encoder alone: the decoders, the losses and the optimiser take as long, about
+(`mini`, last 1, 3, 6 blocks: 1.06, 0.80, 0.69 s foretold, 1.03, 0.82, 0.69 s measured)."""
 WORKING = 1.6
 """The memory of a step against what the blocks keep for the backward pass: gradients, decoders, copies
 (`benchmarks/training_memory.py`: 3.8 GB besides the weights, where the blocks kept 2.4)."""
@@ -116,7 +117,8 @@ def forecast(
 ) -> Forecast:
     """What a step will take, from the costs that `block_costs` measured; in batches of four slices, or what fits."""
     trained, frozen = costs[len(costs) - last_blocks :], costs[: len(costs) - last_blocks]
-    encoder = (1 + BACKWARD) * _seconds(trained) + _seconds(frozen) / FineTuneConfig.augment_every
+    every = encoder_every(last_blocks, len(costs))
+    encoder = (1 + BACKWARD) * _seconds(trained) / every + _seconds(frozen) / FineTuneConfig.augment_every
     weights = sum(tensor.numel() * tensor.element_size() for tensor in sam.parameters())
     each = round(WORKING * sum(cost.nbytes for cost in trained))
     batch = FineTuneConfig.batch_size
@@ -132,14 +134,14 @@ def best_forecast(
 ) -> Forecast:
     """The forecast for as many blocks as an episode of so many seconds can train: half of them at most, one at least.
 
-    Half are as good as all, and cost less (`docs/architecture.md`); a slow machine or a small memory takes fewer.
+    Half are as good as all (`docs/architecture.md`); a small memory takes fewer, and so does a machine that is too slow
+    for `ENOUGH_STEPS`, if that makes it quicker.
     """
     half = max(1, len(costs) // 2)
     found = [forecast(sam, costs, last_blocks, memory) for last_blocks in range(half, 0, -1)]
-    suited = (
-        cost for cost in found if cost.fits and (seconds is None or seconds >= ENOUGH_STEPS * cost.seconds)
-    )
-    return next(suited, found[-1])
+    fitting = [cost for cost in found if cost.fits] or found[-1:]
+    long_enough = (cost for cost in fitting if seconds is None or seconds >= ENOUGH_STEPS * cost.seconds)
+    return next(long_enough, min(fitting, key=lambda cost: cost.seconds))
 
 
 def _seconds(costs: tuple[BlockCost, ...]) -> float:

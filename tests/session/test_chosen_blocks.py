@@ -13,13 +13,13 @@ from napari_samadapt.session.session import Session
 
 
 @pytest.mark.parametrize(
-    ("given", "slow", "chosen"), [(None, False, 2), (None, True, 1), (AdapterConfig(last_blocks=2), True, 2)]
+    ("given", "large", "chosen"), [(None, False, 2), (None, True, 1), (AdapterConfig(last_blocks=2), True, 2)]
 )
-def test_a_slow_machine_trains_fewer_blocks_unless_told_which(
-    volume, queue, monkeypatch, given: AdapterConfig | None, slow: bool, chosen: int
+def test_blocks_that_take_much_memory_are_trained_fewer_unless_told_which(
+    volume, queue, monkeypatch, given: AdapterConfig | None, large: bool, chosen: int
 ) -> None:
     shape = VitShape(width=32, depth=4, heads=4, global_blocks=(1,), window=2, decoder_width=32, patch=16)
-    costs = (BlockCost(1.0 if slow else 1e-4, 1),) * 4
+    costs = (BlockCost(1e-4, 2_500_000_000 if large else 1),) * 4
     monkeypatch.setattr("napari_samadapt.session.live_model.block_costs", lambda _sam: costs)
     session = Session(volume, build_vit(shape, 64, "tiny").requires_grad_(False), post=queue, adapter=given)
     try:

@@ -57,15 +57,11 @@ class _Table(QTableWidget):
         """Rows as high as the font asks for."""
         self.verticalHeader().setMinimumSectionSize(1)
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
-        self.setMaximumHeight(self._height(max(self.rowCount(), _ROWS)))
         self.updateGeometry()
 
-    def _height(self, rows: int) -> int:
-        header, one = self.horizontalHeader().sizeHint().height(), self.verticalHeader().defaultSectionSize()
-        return header + rows * one + 2 * self.frameWidth() + 2
-
     def sizeHint(self) -> QSize:
-        return QSize(240, self._height(_ROWS))
+        header, one = self.horizontalHeader().sizeHint().height(), self.verticalHeader().defaultSectionSize()
+        return QSize(240, header + _ROWS * one + 2 * self.frameWidth() + 2)
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -107,7 +103,6 @@ class ClassesPanel(QWidget):
         self._showing = True
         try:
             self._table.setRowCount(len(classes))
-            self._table.fit_rows()
             for line, shown in enumerate(classes):
                 self._set_row(line, shown, known.get(shown.id, "0"), visible=shown.id not in hidden)
                 if shown.id == active:
