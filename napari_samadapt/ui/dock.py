@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_samadapt.imaging.volume import Volume
 
 from . import notify
+from .canvas_context import CanvasContext
 from .canvas_tools import CanvasTools
 from .case_keeper import CaseKeeper
 from .case_keeper import DockActs as CaseActs
@@ -99,6 +100,7 @@ class Dock(QWidget):
             lambda: self._fitted and not self.window().isVisible(),
             self._post,
         )
+        self._context = CanvasContext(self._viewer)
         self._watch.adopt_open_image()
 
     @property
@@ -175,6 +177,7 @@ class Dock(QWidget):
         self._watch.close()
         self.companions.close()
         self.close_session()
+        self._context.close()
         self._running.end()
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -310,6 +313,7 @@ class Dock(QWidget):
         )
         session.labels_changed.connect(self.files.note_change)
         self.cases.begin(session)
+        self._post(self._viewer.reset_view)  # the sections have taken their width from the canvas by then
         for note in volume.source.notes:
             notify.tell(note)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from napari.layers import Layer
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QMessageBox
 
@@ -79,6 +80,25 @@ def test_from_a_click_to_the_prediction_of_another_slice(qtbot, window, blob):
     qtbot.waitUntil(lambda: session.prediction.any(), timeout=60_000)
     assert not take_slice(session.prediction, key).any()
     assert viewer.layers["prediction"].data is session.prediction
+
+
+def test_what_a_removed_layer_leaves_is_deleted_in_the_context_of_the_canvas(qtbot, window):
+    """Deleted in the one that Qt draws the window with, it is missing at the next paint: a segmentation fault."""
+    viewer, dock = window
+    viewer.window._qt_window.show()
+    qtbot.waitUntil(lambda: canvas(viewer).context() is not None)
+    surface, other = QOffscreenSurface(), QOpenGLContext()
+    surface.create()
+    assert other.create()
+    assert other.makeCurrent(surface)
+    found = []
+    viewer.layers.events.removing.connect(
+        lambda _event: found.append(QOpenGLContext.currentContext()), position="last"
+    )
+    dock.files.unsaved = False
+    dock.close_session()
+    assert found
+    assert all(context is canvas(viewer).context() for context in found)
 
 
 def test_changing_the_model_keeps_the_masks(qtbot, window):
