@@ -8,9 +8,9 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _own_journals(tmp_path, monkeypatch):
+def _own_journals(tmp_path_factory, monkeypatch):
     """No test sees or leaves a journal in the user's folder."""
-    monkeypatch.setenv("SAMADAPT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("SAMADAPT_STATE_DIR", str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture(scope="session")

@@ -313,7 +313,6 @@ class Dock(QWidget):
         )
         session.labels_changed.connect(self.files.note_change)
         self.cases.begin(session)
-        self._post(self._viewer.reset_view)  # the sections have taken their width from the canvas by then
         for note in volume.source.notes:
             notify.tell(note)
 
