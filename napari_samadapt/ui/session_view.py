@@ -17,6 +17,7 @@ from .canvas_texts import CanvasTexts
 from .canvas_tools import CanvasTools
 from .class_volumes import ClassVolumes, volume_text
 from .connections import Connections
+from .fitting import Fitting
 from .layers import VolumeLayers
 from .panels.classes import ClassesPanel
 from .panels.export import ExportPanel
@@ -77,6 +78,7 @@ class SessionView:
         self._camera_before = viewer.scene.camera.orientation
         self._connections = Connections()
         self._texts = CanvasTexts(viewer)
+        self._fitting = Fitting(viewer)
         self._volumes = ClassVolumes(session, self._show_volumes)
         self.help = SliceHelp(session, tools, panels.slice)
         panels.classes.set_volume_unit("ml" if session.volume.spatial else "pixels")
@@ -94,6 +96,7 @@ class SessionView:
         self._volumes.close()
         self.help.close()
         self._texts.close()
+        self._fitting.close()
         self._panels.slice.strip.made_by = lambda _index: None
         self._viewer.scene.camera.orientation = self._camera_before
 
@@ -116,7 +119,7 @@ class SessionView:
             [self.help.state(SliceKey(axis, index)) for index in range(slice_count(volume.shape, axis))]
         )
         self._on_slice_on_screen_changed()
-        self._viewer.reset_view()
+        self._fitting.fit()
 
     def go_to(self, index: int) -> None:
         """Show another slice of the session's axis."""
