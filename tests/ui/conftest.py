@@ -19,7 +19,10 @@ from napari_samadapt.imaging.volume import SliceKey, Source, Volume, put_slice, 
 from napari_samadapt.session import journal_files  # noqa: F401  # here, and not on a thread of some dock's
 from napari_samadapt.ui import file_acts, remembered
 from napari_samadapt.ui.canvas_tools import CanvasTools
+from napari_samadapt.ui.immortal_none import make_none_immortal
 from napari_samadapt.ui.layers import VolumeLayers
+
+make_none_immortal()
 
 COLORS = ((0.9, 0.62, 0.0), (0.34, 0.71, 0.91), (0.0, 0.62, 0.45))
 
