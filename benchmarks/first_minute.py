@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from own_settings import own_settings
 
 CLASS, REFERENCE = 1, 4
 """The first class of a new session, and the left kidney in the sample's reference."""
@@ -177,9 +178,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
-            os.environ[variable] = str(Path(folder) / variable)
-        os.environ["NAPARI_CONFIG"] = str(Path(folder) / "napari.yaml")
+        os.environ.update(own_settings(Path(folder)))
         report = use(given.minutes)
     sys.stdout.write(json.dumps(report, indent=1) + "\n")
     return int(report["first_mask"]["seconds"] > 60 or report["first_mask"]["dice"] < 0.9)

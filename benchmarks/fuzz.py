@@ -24,11 +24,13 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import napari
 import numpy as np
 from napari.utils.notifications import ErrorNotification, notification_manager
+from own_settings import own_settings
 from qtpy.QtCore import QEventLoop, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
@@ -349,7 +351,6 @@ def main() -> None:
 if __name__ == "__main__":
     if "NAPARI_SAMADAPT_FUZZ" not in os.environ:  # settings, caches and journals of nobody
         with tempfile.TemporaryDirectory() as home:
-            own = {f"XDG_{kind}_HOME": f"{home}/{kind}" for kind in ("DATA", "CACHE", "CONFIG", "STATE")}
-            os.environ.update(own, NAPARI_SAMADAPT_FUZZ="1")
+            os.environ.update(own_settings(Path(home)), NAPARI_SAMADAPT_FUZZ="1")
             sys.exit(os.spawnv(os.P_WAIT, sys.executable, [sys.executable, *sys.argv]))
     main()

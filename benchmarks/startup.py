@@ -20,6 +20,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from own_settings import own_settings
+
 HEAVY = ("torch", "SimpleITK", "segment_anything")
 _MENU = f"""
 import json, sys, time
@@ -53,10 +55,8 @@ viewer.close()
 
 def run(code: str, settings: Path) -> dict[str, Any]:
     """What a fresh process prints; its settings and caches lie in a folder of its own."""
-    own = {"NAPARI_CONFIG": str(settings / "napari.yaml"), "XDG_CONFIG_HOME": str(settings)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **own}
-    )
+    own = {**os.environ, **own_settings(settings)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
     told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return told
 

@@ -205,9 +205,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of an episode of learning")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
-            os.environ[variable] = str(Path(folder) / variable)
-        os.environ["NAPARI_CONFIG"] = str(Path(folder) / "napari.yaml")
+        from own_settings import own_settings
+
+        os.environ.update(own_settings(Path(folder)))
         from window_hands import Hands
 
         size = screen_size()

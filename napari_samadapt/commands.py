@@ -6,8 +6,6 @@ Outputs are checked before anything is computed: nobody waits two minutes for a 
 import json
 import math
 import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -28,6 +26,7 @@ from napari_samadapt.console import print_report, print_simulation, progress_bar
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import named_window, render_slice
 from napari_samadapt.imaging.metrics import label_report
+from napari_samadapt.imaging.saving import put_in_place
 from napari_samadapt.imaging.volume import parse_slices, put_slice, take_slice
 from napari_samadapt.imaging.writing import label_names
 from napari_samadapt.inputs import Choices, check_base, load_model, read_ids, read_image
@@ -258,12 +257,8 @@ def print_json(values: dict[str, Any]) -> None:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write to a temporary file first, so that an old report is never half a new one."""
-    part = path.with_name(f".{secrets.token_hex(6)}.part")
+    """An old report is never half a new one."""
     try:
-        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
+        put_in_place(path, (json.dumps(values, indent=2) + "\n").encode())
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise SamAdaptError(f"{path.name} was not saved ({os.strerror(error.errno or 0)}).") from error

@@ -40,10 +40,11 @@ _NO_IMAGES = {
     "SEG": "a segmentation", "RTDOSE": "a dose map", "RTSTRUCT": "a set of contours", "RTPLAN": "a plan",
     "SR": "a report", "PR": "a presentation state", "KO": "a list of images", "REG": "a registration",
 }  # fmt: skip
-_DAMAGED = (
-    AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OverflowError, StopIteration,
-    TypeError, UnicodeError, ValueError, struct.error,
+MALFORMED = (
+    AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError, ValueError,
 )  # fmt: skip
+"""What pydicom, and libraries that build on it, raise for headers that are not as they should be."""
+_DAMAGED = (*MALFORMED, StopIteration, struct.error)
 _CODE = re.compile(r"[A-Za-z0-9_./ +-]+")
 _LARGE = 4096  # values longer than this many bytes stay on the disk
 _PIXEL_DATA = 0x7FE00010

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .dicom_headers import MALFORMED
 from .dicom_source import (
-    DAMAGED,
     SourceImages,
     check_dicom_source,
     copy_identity,
@@ -64,7 +64,7 @@ def write_dicom_seg(
     try:
         with quietly():
             made = _segmentation(numbered[list(images.order)], ids, images, names or {})
-    except DAMAGED as error:
+    except MALFORMED as error:
         raise NotSavedError(
             "Not saved: the headers of the DICOM images do not allow a DICOM-SEG. Save as .nii.gz instead."
         ) from error
@@ -151,7 +151,7 @@ def read_dicom_seg(path: Path, reference: Volume) -> tuple[NDArray[Any], dict[in
             if labels[z][inside].any():
                 raise SamAdaptError(f"Segments of {path.name} overlap, so they are no label map.")
             labels[z][inside] = ids[_segment_of(found, group)]
-    except DAMAGED as error:
+    except MALFORMED as error:
         if isinstance(error, SamAdaptError):
             raise
         raise SamAdaptError(f"{path.name} is no DICOM segmentation, or it is damaged.") from error

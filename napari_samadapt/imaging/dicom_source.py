@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicom_headers import Frame, read_dicom_file
+from .dicom_headers import MALFORMED, Frame, read_dicom_file
 from .errors import SamAdaptError
 from .quietly import quietly
 from .volume import Volume
@@ -20,11 +20,6 @@ IDENTITY = (
     "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
 """What the standard wants of the patient and the study, empty or not."""
-
-DAMAGED = (
-    AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError, ValueError,
-)  # fmt: skip
-"""What pydicom and highdicom raise for headers that are not as they should be."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +173,7 @@ def check_same_series(path: Path, reference: Volume) -> None:
     try:
         found = header_of(path, ["Modality", "FrameOfReferenceUID"])
         same = found.get("Modality") == "SEG" and found.get("FrameOfReferenceUID") == wanted
-    except DAMAGED:
+    except MALFORMED:
         same = False
     if not same:
         raise SamAdaptError(

@@ -131,6 +131,15 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         os.fsync(stream.fileno())
 
 
+def put_in_place(path: Path, content: bytes) -> None:
+    """Write a whole file, which never is half there; OSError where that is impossible, and what was there stays."""
+    part = part_beside(path)
+    with removed_at_end(part):
+        with new_file(part) as stream:
+            stream.write(content)
+        part.replace(path)
+
+
 @contextmanager
 def plain_reason(path: Path) -> Iterator[None]:
     """Turn an OSError into a NotSavedError that says why `path` could not be written, and what to do."""

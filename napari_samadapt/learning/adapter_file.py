@@ -6,11 +6,9 @@ The file holds no pixels, no paths and no names but those of the classes.
 import copy
 import json
 import math
-import os
-import secrets
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.saving import put_in_place
 
 from . import adapters
 from .adapters import AdapterConfig, AdapterState
@@ -95,16 +94,9 @@ def save_adapter(path: Path, state: AdapterState, card: AdapterCard) -> Path:
     content = save(
         {name: t.contiguous() for name, t in state.tensors.items()}, metadata={"card": card.to_json()}
     )
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        put_in_place(path, content)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise SamAdaptError(f"{path} was not written ({error.strerror}): choose another folder.") from error
     return path
 

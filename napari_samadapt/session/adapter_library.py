@@ -12,6 +12,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.saving import put_in_place
 from napari_samadapt.learning.adapter_file import AdapterCard, read_card
 
 ADAPTERS_VARIABLE = "NAPARI_SAMADAPT_ADAPTERS"
@@ -118,10 +119,8 @@ class AdapterLibrary:
     def _note(self, paths: list[Path]) -> None:
         self._make_folder()
         text = json.dumps([str(path) for path in paths if path.is_file()], indent=1)
-        part = self.folder / f".{_ELSEWHERE}.part"
         try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(self.folder / _ELSEWHERE)
+            put_in_place(self.folder / _ELSEWHERE, text.encode())
         except OSError as error:
             raise SamAdaptError(f"The list of adapters was not written ({error.strerror}).") from error
 

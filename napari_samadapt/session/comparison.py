@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-import secrets
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.metrics import Spacing, dice, surface_distances
+from napari_samadapt.imaging.saving import put_in_place
 from napari_samadapt.imaging.volume import SliceKey, take_slice
 
 TOLERANCE_MM = 2.0
@@ -77,13 +76,9 @@ class Comparison:
 
     def save(self, path: Path) -> Path:
         """Write the CSV under a temporary name, then give it its own; SamAdaptError where that is impossible."""
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
-            part.write_text(self.to_csv(), encoding="utf-8")
-            part.replace(path)
+            put_in_place(path, self.to_csv().encode())
         except OSError as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             raise SamAdaptError(
                 f"{path} was not written ({error.strerror}): choose another folder."
             ) from error

@@ -10,6 +10,7 @@ from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.forecast import Forecast
 
+from .live_model import LiveModel
 from .messages import Post
 from .predictor import Predictor
 
@@ -31,29 +32,29 @@ class EpisodeCost:
         """This method is going to be trained."""
         self.forecast, self._config = None, config
         self._predictor.run(lambda live: live.expect(config))
-        self._predictor.run(lambda live: live.forecast(config), urgent=False).add_done_callback(
-            lambda done: self._post(lambda: self._on_forecast(config, done))
-        )
+        self._ask(lambda live: live.forecast(config), self._take)
 
     def choose_blocks(self, seconds: float | None, chosen: Callable[[int], None]) -> None:
         """Tell how many of the last blocks an episode can train, unless another method was chosen meanwhile."""
-        config = self._config
-
-        def on_forecast(done: Future[Forecast]) -> None:
-            if config is self._config and not done.cancelled() and done.exception() is None:
-                chosen(done.result().last_blocks)
-
-        self._predictor.run(lambda live: live.best_forecast(seconds), urgent=False).add_done_callback(
-            lambda done: self._post(lambda: on_forecast(done))
-        )
+        self._ask(lambda live: live.best_forecast(seconds), lambda forecast: chosen(forecast.last_blocks))
 
     def learn_from(self, last: TrainProgress | None) -> None:
         """An episode of the method has ended: the next one's steps will take as long as its own."""
         if self.forecast is not None and last is not None and last.step >= SURE_STEPS:
-            self.forecast = replace(self.forecast, seconds=last.seconds / last.step)
-            self._measured()
+            self._take(replace(self.forecast, seconds=last.seconds / last.step))
 
-    def _on_forecast(self, config: AdapterConfig, done: Future[Forecast]) -> None:
-        if config is self._config and not done.cancelled() and done.exception() is None:
-            self.forecast = done.result()
-            self._measured()
+    def _ask(self, measure: Callable[[LiveModel], Forecast], then: Callable[[Forecast], None]) -> None:
+        """Measure when there is time, and go on with the result if the method is still the same."""
+        config = self._config
+
+        def ended(done: Future[Forecast]) -> None:
+            if config is self._config and not done.cancelled() and done.exception() is None:
+                then(done.result())
+
+        self._predictor.run(measure, urgent=False).add_done_callback(
+            lambda done: self._post(lambda: ended(done))
+        )
+
+    def _take(self, forecast: Forecast) -> None:
+        self.forecast = forecast
+        self._measured()

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -30,11 +29,6 @@ from .private_files import create_private, make_private_folder
 LIMIT = 4 * 2**30
 """Bytes; beyond them the entries that were not used for longest are deleted."""
 _SUFFIX = ".prefix"
-
-
-def prefix_folder() -> Path:
-    """Where the window keeps them: in the user's cache folder."""
-    return user_cache_path("napari-samadapt", appauthor=False) / "prefixes"
 
 
 class PrefixFiles:

@@ -184,9 +184,8 @@ class Dock(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self.window().installEventFilter(
-            self._closing
-        )  # Qt installs a filter once, however often it is asked to
+        # Qt installs a filter once, however often it is asked to.
+        self.window().installEventFilter(self._closing)
         if not self._fitted:
             self._fitted = True
             self._post(lambda: fit_to_screen(self.window()))  # once napari has laid the window out
