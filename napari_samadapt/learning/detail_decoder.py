@@ -214,8 +214,22 @@ def slice_grid(original: tuple[int, int], input_size: int) -> SliceGrid:
 
 def targets_on_detail(targets: Tensor, grid: SliceGrid) -> Tensor:
     """Targets (B, H, W) on the padded detail grid, by the nearest pixel."""
-    resized = F.interpolate(targets[:, None].float(), size=grid.detail, mode="nearest-exact")
-    return F.pad(resized, grid.padding, mode="replicate")[:, 0].long()
+    rows, columns = (
+        _nearest(count, of).to(targets.device) for count, of in zip(grid.detail, grid.original, strict=True)
+    )
+    resized = targets[:, rows[:, None], columns]
+    return F.pad(resized[:, None].float(), grid.padding, mode="replicate")[:, 0].long()
+
+
+def _nearest(count: int, of: int) -> Tensor:
+    """Which of `of` pixels in a row is the nearest to each of `count`; of two, the one before and after in turns.
+
+    Always the one after would shift everything by half a pixel.
+    """
+    index = torch.arange(count)
+    turns = (index % 2 - 0.5) * 1e-6
+    position = (index.double() + 0.5) * of / count - 0.5 + turns
+    return position.round().long().clamp(0, of - 1)
 
 
 def embedding_on_detail(features: Tensor, grid: SliceGrid, input_size: int) -> Tensor:
