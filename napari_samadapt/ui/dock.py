@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.settings import get_settings
+from qtpy.QtCore import QEvent
 from qtpy.QtGui import QCloseEvent, QPaintEvent, QShowEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -38,6 +39,7 @@ from .panels.volume import VolumePanel
 from .preferences import preferences
 from .running import Running
 from .session_view import Panels, SessionView
+from .shared_column import SharedColumn
 from .style import dock_style, font_points
 from .user_acts import UserActs
 from .window_closing import WindowClosing
@@ -88,6 +90,7 @@ class Dock(QWidget):
         self._kept: tuple[Work, LearningPolicy] | None = None
         self._connections = Connections()
         self._fitted = False  # that is, never shown yet
+        self._column = SharedColumn()
         self._painted = False
         self._closing = WindowClosing(
             self, lambda: self.files.may_leave(self.session, self.cases.ask_save), self._leave
@@ -179,6 +182,7 @@ class Dock(QWidget):
         self._watch.close()
         self.companions.close()
         self.close_session()
+        self._column.close()
         self._context.close()
         self._running.end()
 
@@ -188,7 +192,13 @@ class Dock(QWidget):
         self.window().installEventFilter(self._closing)
         if not self._fitted:
             self._fitted = True
-            self._post(lambda: fit_to_screen(self.window()))  # once napari has laid the window out
+            self._post(self._fit)  # once napari has laid the window out
+
+    def changeEvent(self, event: QEvent) -> None:
+        """napari's close button takes the dock out of its frame, and asks and deletes nothing."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self._fitted and self.parentWidget() is None:
+            self._post(self._taken_out)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """What takes the interpreter from the window, as importing torch does, begins once the dock was seen."""
@@ -202,6 +212,18 @@ class Dock(QWidget):
         super().closeEvent(event)
 
     # inside
+
+    def _fit(self) -> None:
+        self._column.share(self)
+        fit_to_screen(self.window())
+
+    def _taken_out(self) -> None:
+        if self.files.unsaved:
+            notify.tell(
+                "Your masks are kept: open the dock again, and they are offered under Unfinished work."
+            )
+        self.shut_down()
+        self.deleteLater()
 
     def _leave(self) -> None:
         """The window is closed, and Qt deletes the dock some time later: nothing may come for its widgets.

@@ -303,7 +303,7 @@ def told(monkeypatch):
 
 @pytest.fixture
 def make_dock(qtbot, viewer, monkeypatch, told):
-    """Makes a dock on the viewer model whose sessions are fake; the model is loaded by the time it is returned."""
+    """Makes a dock whose sessions are fake, on the viewer model if on no other; the model is loaded at its return."""
     from napari_samadapt.ui.dock import Dock
 
     module = ModuleType("napari_samadapt.session.session")
@@ -312,8 +312,8 @@ def make_dock(qtbot, viewer, monkeypatch, told):
     monkeypatch.setattr(file_acts, "_load_model", lambda name, say: SimpleNamespace(name=name))
     docks = []
 
-    def make():
-        dock = Dock(viewer)
+    def make(on=None):
+        dock = Dock(viewer if on is None else on)
         qtbot.addWidget(dock)
         docks.append(dock)
         return dock

@@ -20,9 +20,10 @@ from qtpy.QtWidgets import (
 )
 
 from .. import remembered
-from .flow import SPACING
+from .flow import SPACING, flow
 
 _LARGEST_SHARE = 0.35
+_AT_LEAST = 380  # pixels, for most rows in one line on a small screen too
 
 
 class Section(QFrame):
@@ -55,7 +56,7 @@ class Section(QFrame):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(1)
-        layout.addLayout(row(self._fold, 1) if extra is None else row(self._fold, 1, extra))
+        layout.addLayout(flow(self._fold) if extra is None else flow(self._fold, (extra, 0)))
         layout.addWidget(panel)
         self.set_open(remembered.is_open(name, open_) if name else open_)
 
@@ -81,13 +82,13 @@ class Column(QScrollArea):
     def minimumSizeHint(self) -> QSize:
         """As wide as the panels need with the fonts and the theme in use.
 
-        That is with each row in one line, beside a scroll bar, as long as this takes no more than a third of the
-        screen; else the rows are broken into lines.
+        That is with each row in one line, beside a scroll bar, as long as this takes no more than about a third of
+        the screen; else the rows are broken into lines.
         """
         shown = self.widget()
         if shown is None:
             return super().minimumSizeHint()
-        third = round(self.screen().availableGeometry().width() * _LARGEST_SHARE)
+        third = max(round(self.screen().availableGeometry().width() * _LARGEST_SHARE), _AT_LEAST)
         bar = self.verticalScrollBar().sizeHint().width()
         width = max(shown.minimumSizeHint().width(), min(shown.sizeHint().width(), third))
         return QSize(width + bar, super().minimumSizeHint().height())

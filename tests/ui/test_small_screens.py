@@ -1,0 +1,118 @@
+"""1280×800 at 150 %: 853×533 pixels as Qt counts them. Three columns do not fit there, and no text may be cut off."""
+
+import pytest
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QComboBox,
+    QDockWidget,
+    QLabel,
+    QStyle,
+    QStyleOptionComboBox,
+    QToolButton,
+)
+from superqt import QElidingLabel
+
+from napari_samadapt.ui import shared_column
+
+SMALLEST = QSize(853, 533)
+
+
+def clipped(place):
+    """What is seen in part only: (class, text)."""
+    found = [widget for kind in (QAbstractButton, QLabel, QComboBox) for widget in place.findChildren(kind)]
+    seen = [(widget, text_of(widget)) for widget in found if widget.isVisible()]
+    return [(type(widget).__name__, text) for widget, text in seen if text and not fits(widget)]
+
+
+def text_of(widget):
+    return widget.currentText() if isinstance(widget, QComboBox) else widget.text()
+
+
+def fits(widget):
+    if isinstance(widget, QElidingLabel):
+        return widget.toolTip() == widget.text() or not widget.isElided()
+    if isinstance(widget, QLabel) and widget.wordWrap():
+        return widget.height() >= widget.heightForWidth(widget.width())
+    if isinstance(widget, QComboBox):
+        option = QStyleOptionComboBox()
+        widget.initStyleOption(option)
+        field = widget.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, widget
+        )
+        return field.width() >= widget.fontMetrics().horizontalAdvance(widget.currentText())
+    text = widget.fontMetrics().size(0, widget.text())
+    seen = widget.contentsRect() if isinstance(widget, QLabel | QToolButton) else widget.rect()
+    needed = text if isinstance(widget, QLabel | QToolButton) else widget.sizeHint()
+    return seen.width() >= needed.width() and seen.height() >= text.height()
+
+
+def test_what_is_cut_off_is_found(qtbot):
+    label = QLabel("This text is longer than its place")
+    qtbot.addWidget(label)
+    label.show()
+    label.setFixedSize(20, 20)
+    assert not fits(label)
+    label.setFixedSize(label.sizeHint())
+    assert fits(label)
+
+
+@pytest.fixture
+def small_window(make_napari_viewer, make_dock, monkeypatch, qapp):
+    """A window on a screen that is small, and the dock on the fake session."""
+    if qapp.platformName() == "offscreen":
+        pytest.skip("a real window needs a display with OpenGL: run under xvfb-run")
+    monkeypatch.setattr(shared_column, "_LEAST_WIDTH", 10**6)
+
+    def make(points):
+        from napari.settings import get_settings
+
+        get_settings().appearance.font_size = points
+        viewer = make_napari_viewer()
+        dock = make_dock(viewer)
+        frame = viewer.window.add_dock_widget(dock, name="Segment and adapt SAM")
+        window = viewer.window._qt_window
+        window.show()
+        window.resize(SMALLEST)
+        return window, frame, dock
+
+    return make
+
+
+@pytest.mark.parametrize("points", [8, 9, 11])
+def test_nothing_is_cut_off_on_the_smallest_screen(qtbot, small_window, volume, points):
+    window, _, dock = small_window(points)
+    qtbot.waitUntil(lambda: dock.companions.first.isVisible())
+    assert clipped(dock) == []
+    dock.open_volume(volume)
+    qtbot.waitUntil(lambda: dock.session is not None and dock.panels.slice.isVisible())
+    dock.panels.slice.set_interpolation((113, 219))
+    dock.panels.learning.set_state("paused", can_start=False, can_reset=True)
+    dock.panels.slice.strip.set_states(["empty", "predicted", "proposed", "edited", "accepted"])
+    if dock.companions.tour is not None:
+        dock.companions.tour.leave()
+    qtbot.wait(50)
+    assert window.size() == SMALLEST
+    assert clipped(dock) == []
+
+
+def test_the_layer_docks_share_the_column_and_get_their_own_back(qtbot, small_window):
+    window, frame, dock = small_window(9)
+    others = [window.findChild(QDockWidget, name) for name in ("layer controls", "layer list")]
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(frame) == others)
+    assert not dock.visibleRegion().isEmpty(), "our tab is not the one in front"
+    dock.shut_down()
+    assert window.tabifiedDockWidgets(frame) == []
+    assert {window.dockWidgetArea(other) for other in others} == {Qt.DockWidgetArea.LeftDockWidgetArea}
+
+
+def test_a_dock_that_napari_takes_out_ends(qtbot, small_window, volume, told, monkeypatch):
+    """Its close button asks nothing; layers, keys and threads must not stay behind without the dock."""
+    monkeypatch.setattr(qtbot, "addWidget", lambda widget: None)  # it would close the dock once more
+    _, frame, dock = small_window(9)
+    dock.open_volume(volume)
+    qtbot.waitUntil(lambda: dock.session is not None)
+    session, dock.files.unsaved = dock.session, True
+    frame.destroyOnClose()
+    qtbot.waitUntil(lambda: bool(session.called("close")))
+    assert "Unfinished work" in told[-1][1]
