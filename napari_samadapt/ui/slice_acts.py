@@ -132,7 +132,7 @@ class SliceActs:
     def _record(self, stroke: Stroke) -> None:
         locked = [shown.id for shown in self._session.classes if shown.locked]
         if locked:
-            stroke = self._put_back(stroke, np.isin(stroke.before, locked))
+            stroke = self._put_back(stroke, np.isin(stroke.before, locked) | np.isin(stroke.after, locked))
         if stroke.before.size:
             self._session.record_edit(stroke.indices, stroke.before, stroke.after)
 
@@ -142,5 +142,5 @@ class SliceActs:
         if lost.before.size:
             self._session.annotation[lost.indices] = lost.before
             self._layers.annotation.refresh()
-            notify.tell("A locked class was not painted over. Unlock it in the class table to change it.")
+            notify.tell("A locked class was not painted. Unlock it in the class table to change it.")
         return stroke.where(~protected)

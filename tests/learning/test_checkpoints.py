@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -122,3 +123,15 @@ def test_sha256(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     assert sha256_of(path) == hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.mark.parametrize(("version", "safe"), [("2.5.1", False), ("2.9.1+cu128", False), ("2.10.0", True)])
+def test_a_torch_that_could_run_code_reads_no_pickle(tmp_path, monkeypatch, version, safe):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(saved({"weight": torch.ones(2)}))
+    monkeypatch.setattr(torch, "__version__", version)
+    if safe:
+        assert set(read_tensors(path)) == {"weight"}
+        return
+    with pytest.raises(CheckpointError, match=re.escape(f"torch {version} could run code")):
+        read_tensors(path)

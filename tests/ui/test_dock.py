@@ -153,6 +153,19 @@ def test_paint_is_reported_and_locked_classes_are_put_back(dock, viewer, told):
     assert "locked" in told[-1][1]
 
 
+@pytest.mark.parametrize("value", [0, 1, 2], ids=["eraser", "another class", "the locked class itself"])
+def test_no_stroke_changes_a_locked_class(dock, viewer, told, value):
+    annotation = viewer.layers["annotation"]
+    annotation.data[2, 5, 5:7] = 2
+    dock.panels.classes.added.emit()
+    dock.session.set_locked(2, True)
+    annotation.brush_size = 5
+    with annotation.block_history():
+        annotation.paint((2, 5, 5), value)
+    assert np.argwhere(annotation.data == 2).tolist() == [[2, 5, 5], [2, 5, 6]]
+    assert "locked" in told[-1][1]
+
+
 def test_a_finished_polygon_is_reported_too(qtbot, dock, viewer):
     annotation = viewer.layers["annotation"]
     annotation.paint_polygon([[2, 3, 3], [2, 3, 12], [2, 12, 3]], 1)
