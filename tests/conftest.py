@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,3 +23,46 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real files are not at {folder}")
     return folder
+
+
+class Wire:
+    """Refuses the network to this process while it `listens`, on every thread, and notes who asked for it."""
+
+    CALLS = (
+        "socket.connect",
+        "socket.getaddrinfo",
+        "socket.gethostbyname",
+        "socket.gethostbyaddr",
+        "socket.sendto",
+        "socket.sendmsg",
+    )
+
+    def __init__(self) -> None:
+        self.listens = False
+        self.attempts: list[str] = []
+        sys.addaudithook(self._hear)  # which cannot be taken away again
+
+    def _hear(self, event: str, given: tuple[Any, ...]) -> None:
+        if not self.listens or event not in self.CALLS:
+            return
+        where = given[1] if event.startswith(("socket.connect", "socket.send")) else given[0]
+        if isinstance(where, tuple | str) and not (event == "socket.connect" and isinstance(where, str)):
+            self.attempts.append(f"{event} {where}")
+            raise PermissionError(f"the tests allow no network: {event} {where}")
+
+
+@pytest.fixture(scope="session")
+def _wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def no_network(_wire: Wire) -> Iterator[list[str]]:
+    """The network is refused, and a test that asked for it fails, also where somebody caught the error.
+
+    Gives the attempts so far. Sockets of this computer that have no address (displays, pairs) are none.
+    """
+    _wire.attempts, _wire.listens = [], True
+    yield _wire.attempts
+    _wire.listens = False
+    assert _wire.attempts == [], "the network was asked for"
