@@ -8,7 +8,8 @@ journal the driver writes a digest of what the session holds to a log of its own
 the journal gives back must be what the log says after the last act, or after the one before. With --closings the
 window is closed instead, while an episode runs: exit code 0 within two seconds is asked for. Prints JSON.
 
-Every run is a fork of this process, which has only imported what it needs. Linux only.
+A run that is killed is a fork of this process, which has only imported what it needs; a run that is closed is a process
+of its own. Linux only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -243,39 +245,44 @@ def be_the_user(image: Path, log: int, seed: int, *, closing: bool) -> None:
     write(ended=time.monotonic())
 
 
-def run_once(image: Path, folder: Path, seed: int, *, closing: bool) -> dict[str, Any]:
-    """One fork: killed at a random time after it began, or closed; what came of it."""
+def kill_once(image: Path, folder: Path, seed: int) -> dict[str, Any]:
+    """One fork, killed at a random time after it began; what came of it."""
     os.environ["SAMADAPT_STATE_DIR"] = str(folder)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        code = 1
         try:
-            be_the_user(image, writing, seed, closing=closing)
-            code = 0
+            be_the_user(image, writing, seed, closing=False)
         finally:
             sys.stderr.flush()
-            if code:
-                os._exit(code)
-        sys.exit(0)
+            os._exit(1)
     os.close(writing)
     with os.fdopen(reading) as log:
         lines = [json.loads(log.readline() or "{}")]
-        if not closing and "path" in lines[0]:
+        if "path" in lines[0]:
             time.sleep(random.Random(seed).uniform(0.05, 6.0))
             os.kill(child, signal.SIGKILL)
         lines += [json.loads(line) for line in log]
-    _, status = os.waitpid(child, 0)
-    done = time.monotonic()
-    if closing:
-        times: dict[str, float] = {}
-        for line in lines:
-            times |= line
-        began = times.get("closing", float("-inf"))
-        seconds, window = done - began, times.get("ended", float("inf")) - began
-        return _told({"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "window": window})
+    os.waitpid(child, 0)
     return _told(compare(lines))
+
+
+def close_once(image: Path, folder: Path, seed: int) -> dict[str, Any]:
+    """One process of its own, as a user starts it: a fork would end later, for it copies what it releases."""
+    reading, writing = os.pipe()
+    own = {**os.environ, "SAMADAPT_STATE_DIR": str(folder)}
+    command = [sys.executable, __file__, "--seed", str(seed), "--close", str(image), "--log", str(writing)]
+    child = subprocess.Popen(command, env=own, pass_fds=[writing])
+    os.close(writing)
+    times: dict[str, float] = {}
+    with os.fdopen(reading) as log:
+        for line in log:
+            times |= json.loads(line)
+    code = child.wait()
+    done = time.monotonic()
+    began = times.get("closing", float("-inf"))
+    return _told({"code": code, "seconds": done - began, "window": times.get("ended", float("inf")) - began})
 
 
 def _told(result: dict[str, Any]) -> dict[str, Any]:
@@ -320,11 +327,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--closings", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--close", type=Path, help=argparse.SUPPRESS)  # what close_once starts
+    parser.add_argument("--log", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.close:
+        be_the_user(asked.close, asked.log, asked.seed, closing=True)
+        return
     folder = Path(tempfile.mkdtemp())  # no context: a fork that ends by itself would delete it
     image = make_image(folder)
-    kills = [run_once(image, folder / f"{n}", asked.seed + n, closing=False) for n in range(asked.runs)]
-    ends = [run_once(image, folder / f"c{n}", asked.seed + n, closing=True) for n in range(asked.closings)]
+    kills = [kill_once(image, folder / f"{n}", asked.seed + n) for n in range(asked.runs)]
+    ends = [close_once(image, folder / f"c{n}", asked.seed + n) for n in range(asked.closings)]
     shutil.rmtree(folder)
     worst = [one["lost"] for one in kills]
     summary = {

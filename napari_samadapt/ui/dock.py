@@ -24,7 +24,6 @@ from .connections import Connections
 from .contributions import sample_path
 from .dock_sections import column_of, show_ready, show_volume
 from .file_acts import FileActs, model_is_here, volume_of
-from .immortal_none import make_none_immortal
 from .importing import MaskImport
 from .launch import fit_to_screen
 from .layer_watch import LayerWatch
@@ -37,6 +36,7 @@ from .panels.prompts import PromptsPanel
 from .panels.slice_actions import SlicePanel
 from .panels.volume import VolumePanel
 from .preferences import preferences
+from .python_end import end_at_once, make_none_immortal
 from .running import Running
 from .session_view import Panels, SessionView
 from .shared_column import SharedColumn
@@ -57,6 +57,7 @@ class Dock(QWidget):
     def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         make_none_immortal()
+        end_at_once()
         self.setObjectName("samadapt-dock")
         # napari hands out a proxy whose layers are proxies too; ours are told apart by identity.
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)

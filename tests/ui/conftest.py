@@ -19,8 +19,8 @@ from napari_samadapt.imaging.volume import SliceKey, Source, Volume, put_slice, 
 from napari_samadapt.session import journal_files  # noqa: F401  # here, and not on a thread of some dock's
 from napari_samadapt.ui import file_acts, remembered
 from napari_samadapt.ui.canvas_tools import CanvasTools
-from napari_samadapt.ui.immortal_none import make_none_immortal
 from napari_samadapt.ui.layers import VolumeLayers
+from napari_samadapt.ui.python_end import make_none_immortal
 
 make_none_immortal()
 
