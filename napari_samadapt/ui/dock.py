@@ -40,6 +40,8 @@ from .python_end import end_at_once, make_none_immortal
 from .running import Running
 from .session_view import Panels, SessionView
 from .shared_column import SharedColumn
+from .slice_bar import SliceBar
+from .slice_strip import StripLegend
 from .style import dock_style, font_points
 from .user_acts import UserActs
 from .window_closing import WindowClosing
@@ -184,6 +186,7 @@ class Dock(QWidget):
         self.companions.close()
         self.close_session()
         self._column.close()
+        self._bar.take_back()
         self._context.close()
         self._running.end()
 
@@ -244,11 +247,14 @@ class Dock(QWidget):
     def _lay_out(self) -> None:
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(column_of(self.panels, self.companions))
+        legend = StripLegend(self.panels.slice.strip)
+        outer.addWidget(column_of(self.panels, self.companions, legend))
+        self._bar = SliceBar(self._viewer, self.panels.slice.strip, legend)
         self._set_style()
 
     def _set_style(self, _event: Any = None) -> None:
-        self.setStyleSheet(dock_style(font_points()))
+        for part in (self, self._bar):
+            part.setStyleSheet(dock_style(font_points()))
 
     def _begin(self) -> None:
         """Load the model that the user prefers, and offer unfinished work, unless a volume is open or asked for."""

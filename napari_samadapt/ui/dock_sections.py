@@ -26,7 +26,7 @@ _TITLES = {
 _STRETCH = 1000  # the class table takes the room that is left, as far as it has rows to show
 
 
-def column_of(panels: Panels, companions: Companions) -> Column:
+def column_of(panels: Panels, companions: Companions, legend: StripLegend) -> Column:
     """All sections in a column that scrolls where the window is too low."""
     inner = QWidget()
     sections = QVBoxLayout(inner)
@@ -34,7 +34,7 @@ def column_of(panels: Panels, companions: Companions) -> Column:
     sections.setSpacing(1)
     extras: dict[str, QWidget] = {
         "volume": companions.help,
-        "slice": StripLegend(panels.slice.strip),
+        "slice": legend,
         "learning": companions.bar,
         "export": small(QLabel("Research use only, not a medical device")),
     }

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QEvent, QPoint, QRect, Qt, Signal
 from qtpy.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolTip, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QToolTip, QWidget
 
-from .panels.section import small
+from .panels.flow import flow
+from .panels.section import row, small
 
 # Told apart by the colour-blind (Okabe and Ito), and by brightness.
 STATE_COLORS = {
@@ -185,22 +186,20 @@ class StripLegend(QWidget):
 
     def __init__(self, strip: SliceStrip, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._named: dict[str, tuple[QLabel, QLabel]] = {}
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for state, color in STATE_COLORS.items():
-            chip, name = QLabel(), small(QLabel(state))
-            chip.setFixedSize(9, 9)
-            chip.setStyleSheet(f"background: {color};")
-            self._named[state] = (chip, name)
-            for label in self._named[state]:
-                layout.addWidget(label)
+        self._named = {state: _named_chip(state, color) for state, color in STATE_COLORS.items()}
+        self.setLayout(flow(*((named, 0) for named in self._named.values())))
         strip.states_changed.connect(self._show)
         self._show(strip.states)
 
     def _show(self, states: Sequence[str]) -> None:
-        there = set(states)
-        for state, labels in self._named.items():
-            for label in labels:
-                label.setVisible(state in there)
+        for state, named in self._named.items():
+            named.setVisible(state in states)
+
+
+def _named_chip(state: str, color: str) -> QWidget:
+    """A square of the colour of a state, and its name."""
+    chip, made = QLabel(), QWidget()
+    chip.setFixedSize(9, 9)
+    chip.setStyleSheet(f"background: {color};")
+    made.setLayout(row(chip, small(QLabel(state))))
+    return made

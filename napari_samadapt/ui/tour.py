@@ -84,9 +84,10 @@ class Tour(QFrame):
             QPushButton("Next"),
             QPushButton("Skip the tour"),
         )
-        self._back.clicked.connect(lambda _checked=False: self.go_to(self._step - 1))
-        self._next.clicked.connect(lambda _checked=False: self.go_to(self._step + 1))
-        self._skip.clicked.connect(lambda _checked=False: self.leave())
+        # Methods and no lambdas: Qt's binding would keep those, and the window with them, after the tour.
+        self._back.clicked.connect(self._on_back)
+        self._next.clicked.connect(self._on_next)
+        self._skip.clicked.connect(self.leave)
         layout = self._layout = QVBoxLayout(self)
         layout.setContentsMargins(12, 10, 12, 10)
         layout.addLayout(row(self._title, 1, self._count))
@@ -140,6 +141,12 @@ class Tour(QFrame):
         if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest):
             self._place()
         return super().eventFilter(watched, event)
+
+    def _on_back(self) -> None:
+        self.go_to(self._step - 1)
+
+    def _on_next(self) -> None:
+        self.go_to(self._step + 1)
 
     def _on_done(self, step: int) -> None:
         if self._step == step:

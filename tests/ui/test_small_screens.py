@@ -116,3 +116,31 @@ def test_a_dock_that_napari_takes_out_ends(qtbot, small_window, volume, told, mo
     frame.destroyOnClose()
     qtbot.waitUntil(lambda: bool(session.called("close")))
     assert "Unfinished work" in told[-1][1]
+
+
+def test_the_strip_lies_under_the_canvas_and_leaves_with_the_dock(qtbot, small_window, volume):
+    window, frame, dock = small_window(9)
+    dock.open_volume(volume)
+    strip = dock.panels.slice.strip
+    qtbot.waitUntil(strip.isVisible)
+    canvas = window._qt_viewer.canvas.native
+    below = [canvas.mapTo(window, canvas.rect().bottomLeft()), strip.mapTo(window, strip.rect().topLeft())]
+    assert below[0].y() < below[1].y()
+    assert not dock.isAncestorOf(strip)
+    assert clipped(strip.parentWidget()) == []
+    viewer = window._qt_viewer.viewer
+    for _ in range(2):
+        frame.setVisible(not frame.isVisible())
+        viewer.dims.ndisplay = 5 - viewer.dims.ndisplay
+        assert strip.isVisible()
+        qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=strip.cell(4).center())
+        assert strip.current == 4 or viewer.dims.ndisplay == 3
+    strip.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.keyClick(strip, Qt.Key.Key_Left)
+    assert strip.current == 3
+    qtbot.keyClick(strip, Qt.Key.Key_B)
+    assert dock.tools.tool == "box", "letters are the keys of the tools there too"
+    height = canvas.height()
+    dock.shut_down()
+    qtbot.waitUntil(lambda: canvas.height() > height)
+    assert not strip.isVisible()

@@ -101,7 +101,9 @@ def test_the_legend_names_what_is_there(qtbot, strip):
 
     def named():
         return [
-            label.text() for label in legend.findChildren(QLabel) if label.text() and not label.isHidden()
+            label.text()
+            for label in legend.findChildren(QLabel)
+            if label.text() and label.isVisibleTo(legend)
         ]
 
     assert named() == ["empty", "predicted", "proposed", "edited", "accepted"]
