@@ -17,8 +17,17 @@ _PALETTE = (
 )  # fmt: skip
 
 
-def class_color(class_id: int) -> tuple[float, float, float]:
-    """RGB in [0, 1], always the same for an id."""
+Color = tuple[float, float, float]
+"""RGB in [0, 1]."""
+
+
+def safe_colors() -> tuple[Color, ...]:
+    """Colours that the colour-blind tell apart, in the order in which classes get them."""
+    return tuple(class_color(place) for place in range(1, len(_PALETTE) + 1))
+
+
+def class_color(class_id: int) -> Color:
+    """The colour of a class for which none was chosen: always the same for an id."""
     text = _PALETTE[(class_id - 1) % len(_PALETTE)]
     red, green, blue = (int(text[place : place + 2], 16) / 255 for place in (0, 2, 4))
     return red, green, blue
@@ -40,7 +49,7 @@ class Classes:
     @property
     def edited(self) -> bool:
         """True where it is not the table of one class that a session begins with."""
-        return [(shown.id, shown.name) for shown in self.shown] != [(1, first_name(1))]
+        return [(one.id, one.name, one.color) for one in self.shown] != [(1, first_name(1), class_color(1))]
 
 
 class ClassTable:
@@ -134,6 +143,12 @@ class ClassTable:
         self._check_name(name, class_id)
         self._shown[class_id] = replace(self.get(class_id), name=name.strip())
         self._ever[class_id] = name.strip()
+
+    def recolor(self, class_id: int, color: Color) -> None:
+        """Give a class another colour."""
+        if not all(0.0 <= part <= 1.0 for part in color):
+            raise SamAdaptError(f"{color} is no colour: red, green and blue go from 0 to 1.")
+        self._shown[class_id] = replace(self.get(class_id), color=color)
 
     def set_locked(self, class_id: int, locked: bool) -> None:
         """Lock or unlock a class."""

@@ -155,6 +155,11 @@ class Labelled(ABC):
         self._classes.rename(class_id, name)
         self._note_classes()
 
+    def recolor_class(self, class_id: int, color: tuple[float, float, float]) -> None:
+        """Give a class another colour, RGB in [0, 1]."""
+        self._classes.recolor(class_id, color)
+        self._note_classes()
+
     def set_locked(self, class_id: int, locked: bool) -> None:
         """Keep the class's voxels from being changed by drafts, or no longer."""
         self._classes.set_locked(class_id, locked)

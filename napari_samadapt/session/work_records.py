@@ -71,6 +71,8 @@ def _read_class(content: list[Any]) -> LabelClass:
     class_id, name, (red, green, blue), locked = content
     if not 1 <= class_id <= LARGEST_ID:
         raise ValueError(f"class id {class_id}")
+    if not all(0.0 <= float(part) <= 1.0 for part in (red, green, blue)):
+        raise ValueError(f"colour {red}, {green}, {blue}")
     return LabelClass(int(class_id), str(name), (float(red), float(green), float(blue)), bool(locked))
 
 

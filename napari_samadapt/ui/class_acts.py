@@ -1,4 +1,4 @@
-"""The acts on classes: add, remove, choose, rename, lock, hide."""
+"""The acts on classes: add, remove, choose, rename, colour, lock, hide."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox
 
 from . import notify
+from .color_choice import ask_color
 from .workplace import Workplace
 
 
@@ -28,6 +29,7 @@ class ClassActs:
         on(panel.removed, self.remove_class)
         on(panel.selected, self.select_class)
         on(panel.renamed, self.rename_class)
+        on(panel.color_asked, self.recolor_class)
         on(panel.lock_changed, self._session.set_locked)
         on(panel.visible_changed, self.show_class)
         on(place.layers.annotation.events.selected_label, self._on_label_selected)
@@ -61,6 +63,13 @@ class ClassActs:
             self._session.rename_class(class_id, name)
         finally:
             self._place.view.show_classes()
+
+    def recolor_class(self, class_id: int) -> None:
+        """Ask for a class's colour."""
+        shown = next((one for one in self._session.classes if one.id == class_id), None)
+        color = ask_color(self._place.panels.classes, shown.name, shown.color) if shown else None
+        if color is not None:
+            self._session.recolor_class(class_id, color)
 
     def show_class(self, class_id: int, visible: bool) -> None:
         """Show or hide the voxels of a class; its masks stay."""

@@ -1,7 +1,7 @@
 import pytest
 
 from napari_samadapt.imaging.errors import SamAdaptError
-from napari_samadapt.session.classes import ClassTable
+from napari_samadapt.session.classes import ClassTable, class_color
 
 
 def test_ids_are_stable_and_never_given_twice():
@@ -37,6 +37,17 @@ def test_the_active_class_goes_to_another_when_it_is_removed():
     assert table.active == 0
 
 
+def test_a_colour_that_was_chosen_stays_with_its_class():
+    table = ClassTable()
+    assert not table.state.edited
+    table.recolor(1, (0.1, 0.2, 0.3))
+    table.rename(1, "liver")
+    table.set_locked(1, True)
+    assert table.get(1).color == (0.1, 0.2, 0.3)
+    assert table.state.edited
+    assert table.add("spleen").color == class_color(2)
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [
@@ -44,6 +55,8 @@ def test_the_active_class_goes_to_another_when_it_is_removed():
         (lambda table: table.add("liver"), "already a class 'liver'"),
         (lambda table: table.rename(2, "liver"), "already a class"),
         (lambda table: table.select(9), "no class 9"),
+        (lambda table: table.recolor(9, (0, 0, 0)), "no class 9"),
+        (lambda table: table.recolor(1, (0, 2, 0)), "no colour"),
         (lambda table: table.remove(9), "no class 9"),
         (lambda table: ClassTable({70000: "x"}), "70000 does not fit"),
     ],

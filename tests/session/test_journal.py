@@ -68,6 +68,7 @@ def work(desk) -> None:
     desk.answer(np.eye(5, 6, dtype=bool))
     desk.add_class("aorta")
     desk.rename_class(2, "milt")
+    desk.recolor_class(2, (0.1, 0.2, 0.3))
     desk.set_locked(2, True)
     desk.import_labels(np.full((4, 5, 6), 9), {9: "stomach"})
     desk.undo()

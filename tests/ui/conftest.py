@@ -153,6 +153,9 @@ class FakeSession:
     def rename_class(self, class_id, name):
         self._change(class_id, name=name)
 
+    def recolor_class(self, class_id, color):
+        self._change(class_id, color=color)
+
     def set_locked(self, class_id, locked):
         self._change(class_id, locked=locked)
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from napari.layers import Image
-from qtpy.QtWidgets import QLabel, QMessageBox
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QColorDialog, QLabel, QMessageBox
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window
@@ -125,6 +126,22 @@ def test_choosing_a_class_keeps_the_open_mask(dock, viewer):
     dock.panels.classes.selected.emit(1)
     assert dock.session.called("keep_draft") == [(key,)]
     assert viewer.layers["annotation"].selected_label == 1
+
+
+def test_a_colour_is_chosen_and_seen_on_the_canvas(dock, monkeypatch):
+    asked = []
+
+    def choose(color, parent, title):
+        asked.append(title)
+        return QColor("#336699") if len(asked) == 1 else QColor()
+
+    monkeypatch.setattr(QColorDialog, "getColor", choose)
+    for _ in range(2):  # the second time the user cancels
+        dock.panels.classes.color_asked.emit(1)
+    assert asked == ["Colour of class 1"] * 2
+    assert dock.session.classes[0].color == pytest.approx((0.2, 0.4, 0.6), abs=1e-4)
+    for layer in (dock.layers.annotation, dock.layers.prediction):
+        assert layer.get_color(1)[:3] == pytest.approx((0.2, 0.4, 0.6), abs=1e-2)
 
 
 def test_labels_chosen_by_napari_are_followed_if_they_are_classes(dock, viewer, told):

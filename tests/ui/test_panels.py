@@ -1,7 +1,7 @@
 """Panels: a signal for each act of the user, silence when they are told what to show."""
 
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QPushButton, QTableWidget, QToolButton, QWidget
 
@@ -75,7 +75,9 @@ def test_volume_panel(qtbot, shown):
 
 def test_classes_panel(qtbot, shown, session):
     panel = shown(ClassesPanel())
-    said = heard(panel, "added", "removed", "selected", "renamed", "lock_changed", "visible_changed")
+    said = heard(
+        panel, "added", "removed", "selected", "renamed", "color_asked", "lock_changed", "visible_changed"
+    )
     session.add_class("liver")
     panel.set_classes(session.classes, 2, hidden={1})
     panel.set_volumes({2: "12.3"})
@@ -97,6 +99,12 @@ def test_classes_panel(qtbot, shown, session):
     table.selectRow(0)
     click(qtbot, panel, "+")
     click(qtbot, panel, "−")
+    place = table.visualItemRect(table.item(0, 0))
+    for x in (8, 60):  # on the square, and on the name
+        qtbot.mouseClick(
+            table.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place.left() + x, place.center().y())
+        )
+    next(action for action in table.actions() if action.text() == "Colour…").trigger()
     assert said == [
         ("renamed", 2, "spleen"),
         ("visible_changed", 1, False),
@@ -104,6 +112,8 @@ def test_classes_panel(qtbot, shown, session):
         ("selected", 1),
         ("added",),
         ("removed", 1),
+        ("color_asked", 1),
+        ("color_asked", 1),
     ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from qtpy.QtCore import QEvent, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QKeyEvent, QPixmap
+from qtpy.QtGui import QAction, QColor, QIcon, QKeyEvent, QMouseEvent, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -23,6 +23,8 @@ from qtpy.QtWidgets import (
 from .section import button, column, is_letter, row
 
 _NAME, _ID, _VOLUME, _SHOWN, _LOCK = range(5)
+_SWATCH = 14  # pixels
+_SWATCH_MARGIN = 6  # around it, that belong to it
 _ROWS = 3  # that are seen at least; with more room there are more
 
 
@@ -40,7 +42,20 @@ class ClassRow(Protocol):
 
 
 class _Table(QTableWidget):
-    """Rows as high as the font asks for; letters are left to the keys of the tools."""
+    """Rows as high as the font asks for; letters are left to the keys of the tools.
+
+    `color_clicked(row)` when the square before a name is clicked.
+    """
+
+    color_clicked = Signal(int)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        super().mouseReleaseEvent(event)
+        place = event.position().toPoint()
+        index = self.indexAt(place)
+        inside = 0 <= place.x() - self.visualRect(index).left() <= self.iconSize().width() + _SWATCH_MARGIN
+        if event.button() == Qt.MouseButton.LeftButton and index.column() == _NAME and inside:
+            self.color_clicked.emit(index.row())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if is_letter(event):
@@ -68,7 +83,7 @@ class _Table(QTableWidget):
 
 
 class ClassesPanel(QWidget):
-    """`added()`, `removed(id)`, `selected(id)`, `renamed(id, name)`, `lock_changed(id, locked)`,
+    """`added()`, `removed(id)`, `selected(id)`, `renamed(id, name)`, `color_asked(id)`, `lock_changed(id, locked)`,
     `visible_changed(id, visible)`.
     """
 
@@ -76,6 +91,7 @@ class ClassesPanel(QWidget):
     removed = Signal(int)
     selected = Signal(int)
     renamed = Signal(int, str)
+    color_asked = Signal(int)
     lock_changed = Signal(int, bool)
     visible_changed = Signal(int, bool)
 
@@ -142,8 +158,8 @@ class ClassesPanel(QWidget):
         table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         table.setAccessibleName("Classes")
         table.setToolTip(
-            "Choose the class that clicks and brush draw; double-click a name (or F2) to change it. "
-            "Locked classes are never overwritten."
+            "Choose the class that clicks and brush draw; double-click a name (or F2) to change it, "
+            "click the square before it for another colour. Locked classes are never overwritten."
         )
         header = table.horizontalHeader()
         header.setHighlightSections(False)
@@ -152,7 +168,21 @@ class ClassesPanel(QWidget):
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
         table.itemChanged.connect(self._on_item_changed)
         table.itemSelectionChanged.connect(self._on_selection_changed)
+        table.color_clicked.connect(lambda line: self.color_asked.emit(self._id_of(line)))
+        table.setIconSize(QSize(_SWATCH, _SWATCH))
+        self._add_menu(table)
         return table
+
+    def _add_menu(self, table: _Table) -> None:
+        """What a click does, for the keyboard too: the menu key opens it."""
+        table.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        for text, act in (
+            ("Rename  (F2)", lambda: table.edit(table.model().index(table.currentRow(), _NAME))),
+            ("Colour…", lambda: self.color_asked.emit(self._id_of(table.currentRow()))),
+        ):
+            action = QAction(text, table)
+            action.triggered.connect(lambda _checked=False, act=act: act())
+            table.addAction(action)
 
     def _set_row(self, line: int, shown: ClassRow, volume: str, *, visible: bool) -> None:
         name = QTableWidgetItem(swatch(shown.color), shown.name)
@@ -201,7 +231,7 @@ def _check(checked: bool) -> QTableWidgetItem:
     return item
 
 
-def swatch(color: Sequence[float], size: int = 14) -> QIcon:
+def swatch(color: Sequence[float], size: int = _SWATCH) -> QIcon:
     """A square icon of an RGB colour in [0, 1]."""
     red, green, blue = (float(part) for part in color)
     pixmap = QPixmap(size, size)
