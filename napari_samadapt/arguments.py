@@ -10,9 +10,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.file_kinds import suffix_of
 from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.questions import QUESTIONS
-from napari_samadapt.imaging.reading import suffix_of
 from napari_samadapt.imaging.volume import SliceKey, Volume, parse_slices
 from napari_samadapt.imaging.writing import (
     WRITABLE,

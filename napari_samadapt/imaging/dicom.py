@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicom_headers import DicomFile, NoImageError, is_dicom, read_dicom_file
+from .dicom_headers import DicomFile, NoImageError, read_dicom_file
 from .dicom_resample import resampled
 from .dicom_series import chosen_group
 from .dicom_stack import Stack, place_frames
 from .errors import SamAdaptError
+from .file_kinds import is_dicom
 from .memory import check_budget
 from .native import read_isolated, single_volume
 from .questions import Answers, Choice, Question

@@ -97,13 +97,6 @@ class NoImageError(SamAdaptError):
     """A DICOM file without a picture: a report, contours, a segmentation."""
 
 
-def is_dicom(path: Path) -> bool:
-    """True for a file with the DICOM mark, or with a DICOM ending and no mark."""
-    with path.open("rb") as stream:
-        marked = stream.read(132)[128:] == b"DICM"
-    return marked or path.suffix.lower() in (".dcm", ".dicom", ".ima")
-
-
 def read_dicom_file(path: Path) -> DicomFile:
     """The description of a DICOM image file; NoImageError, or SamAdaptError for a damaged or cut file."""
     import pydicom

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .reading import suffix_of
+from .file_kinds import suffix_of
 from .saving import NotSavedError, new_file
 from .volume import NiftiGeometry, Volume
 

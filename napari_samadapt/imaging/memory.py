@@ -1,7 +1,9 @@
-"""Whether an array fits into memory, asked before it is made."""
+"""Whether an array fits into memory, asked before it is made; and what is freed, given back."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 
 from .errors import SamAdaptError
@@ -19,3 +21,14 @@ def check_budget(size: int, path: Path) -> None:
             f"{path.name} needs {size / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free: "
             "crop it or close other programs."
         )
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system: glibc keeps it, and what stays among it makes it useless for the next.
+
+    Does nothing where there is no glibc.
+    """
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

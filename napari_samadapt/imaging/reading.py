@@ -15,22 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SamAdaptError
+from .file_kinds import ENDINGS, SUPPORTED, marked_dicom, suffix_of
 from .label_coding import label_dtype, to_labels
 from .label_grid import on_grid
 from .questions import Answers
 from .volume import Volume
 
-__all__ = ["SUPPORTED", "label_dtype", "read_labels", "read_volume", "suffix_of"]
+__all__ = ["label_dtype", "read_labels", "read_volume"]
 
 _STRAIGHT_DEGREES = 0.5
 _NO_VALUE = 1e30  # some programs write 3.4e38 where nothing was measured
-SUPPORTED = "NIfTI (.nii, .nii.gz), NRRD, MHA, MHD, DICOM (file or folder), PNG, JPEG, TIFF"
-_SUFFIXES = {
-    ".nii": "nifti", ".nii.gz": "nifti",
-    ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "mha", ".mhd": "mha",
-    ".png": "image", ".jpg": "image", ".jpeg": "image", ".tif": "image", ".tiff": "image",
-    ".dcm": "dicom", ".dicom": "dicom", ".ima": "dicom",
-}  # fmt: skip
 
 
 def read_volume(path: str | PathLike[str], *, choices: Mapping[str, str] | None = None) -> Volume:
@@ -103,12 +97,6 @@ def _with_answers(volume: Volume, answers: Answers) -> Volume:
     return Volume(volume.data, volume.affine, replace(volume.source, choices=tuple(answers.used.items())))
 
 
-def suffix_of(path: Path) -> str:
-    """The ending that names the format, in lower case: ".nii.gz" as a whole."""
-    name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
-
-
 def _read(path: Path, answers: Answers, *, exact: bool) -> Volume:
     try:
         return _read_as(_format_of(path), path, answers, exact=exact)
@@ -150,9 +138,8 @@ def _format_of(path: Path) -> str:
         raise SamAdaptError(f"{path.name} is neither a file nor a folder.")
     if path.stat().st_size == 0:
         raise SamAdaptError(f"{path.name} is empty (0 bytes): copy it again.")
-    if (kind := _SUFFIXES.get(suffix_of(path))) is not None:
+    if (kind := ENDINGS.get(suffix_of(path))) is not None:
         return kind
-    with path.open("rb") as stream:
-        if stream.read(132)[128:] == b"DICM":
-            return "dicom"
+    if marked_dicom(path):
+        return "dicom"
     raise SamAdaptError(f"{path.name} is of no supported kind; supported are {SUPPORTED}.")

@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 from .dicom_source import check_same_series
 from .errors import SamAdaptError
-from .reading import read_labels, suffix_of
+from .file_kinds import suffix_of
+from .reading import read_labels
 from .volume import Volume
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from .dicom_seg import read_dicom_seg, segment_label, write_dicom_seg
 from .dicom_source import check_dicom_source
 from .errors import SamAdaptError
+from .file_kinds import suffix_of
 from .mask_files import nifti_geometry, plain_name, segment_names, write_nifti, write_with_itk
-from .reading import label_dtype, read_labels, suffix_of
+from .reading import label_dtype, read_labels
 from .saving import (
     WRITABLE,
     NotSavedError,

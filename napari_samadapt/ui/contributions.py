@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.file_kinds import holds_dicom
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,20 +44,6 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] |
     if Path(path).is_dir() and not holds_dicom(Path(path)):
         return None
     return read_layers
-
-
-def holds_dicom(folder: Path) -> bool:
-    """True when one of the first files of `folder` is a DICOM file, told by its name or by its preamble."""
-    for number, entry in enumerate(sorted(folder.iterdir())):
-        if number == 50:
-            break
-        if entry.suffix.lower() == ".dcm":
-            return True
-        if entry.is_file() and entry.stat().st_size > 132:
-            with entry.open("rb") as stream:
-                if stream.read(132)[128:] == b"DICM":
-                    return True
-    return False
 
 
 def read_layers(path: str) -> list[LayerTuple]:

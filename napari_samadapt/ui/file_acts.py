@@ -13,6 +13,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.file_kinds import PATTERNS
 from napari_samadapt.imaging.volume import Source, Volume
 
 from . import notify
@@ -24,8 +25,7 @@ from .questions import run_asking
 if TYPE_CHECKING:
     from napari_samadapt.session.session import Session
 
-_IMAGES = "*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd *.dcm *.png *.jpg *.jpeg *.tif *.tiff"
-_VOLUMES = f"Volumes and images ({_IMAGES});;All files (*)"
+_VOLUMES = f"Volumes and images ({PATTERNS});;All files (*)"
 _ADAPTERS = "Adapters (*.safetensors)"
 DOWNLOAD_SIZES = {"vit_b": "375 MB", "vit_l": "1.2 GB", "vit_h": "2.6 GB"}
 _SPEAK_SECONDS = 0.25

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.file_kinds import PATTERNS
 from napari_samadapt.imaging.volume import Volume
 
 from . import notify
@@ -23,7 +24,7 @@ from .questions import run_asking
 if TYPE_CHECKING:
     from napari_samadapt.session.session import Session
 
-_MASKS = "Label files (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd *.dcm *.png *.tif *.tiff);;All files (*)"
+_MASKS = f"Label files ({PATTERNS});;All files (*)"
 
 
 class MaskImport:

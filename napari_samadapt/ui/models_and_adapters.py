@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,11 @@ from .connections import Connections
 from .file_acts import model_is_here
 from .models_view import ModelsView
 from .posting import Background
+from .questions import ask
 
 if TYPE_CHECKING:
     from napari_samadapt.session.adapter_library import SavedAdapter
-    from napari_samadapt.session.folder_prediction import FolderOutcome, FolderProgress
+    from napari_samadapt.session.folder_prediction import FolderOutcome, FolderProgress, Undecided
     from napari_samadapt.session.session import Session
 
 _SPEAK_SECONDS = 0.25
@@ -166,21 +167,46 @@ class ModelsAndAdapters:
         if out:
             self.predict_folder(adapter, Path(folder), Path(out))
 
-    def predict_folder(self, adapter: Path, folder: Path, out: Path) -> None:
-        """Predict every volume of a folder on a worker thread, with the model that is in use."""
-        model = self._dock.model()
+    def predict_folder(
+        self, adapter: Path, folder: Path, out: Path, choices: Mapping[str, str] | None = None
+    ) -> None:
+        """Predict every volume of a folder on a worker thread, with the model that is in use.
+
+        `choices` answer what its files leave open. What they do not is asked in the end, once for the whole folder.
+        """
+        model, known = self._dock.model(), dict(choices or {})
         stop = self._begin(f"Predicting the volumes of {folder.name}…")
 
         def done(outcome: FolderOutcome) -> None:
             self._end(outcome_text(outcome, out))
             for failure in outcome.failures:
                 notify.warn(failure)
+            value = None if outcome.stopped else self._ask_for_all(outcome.undecided, folder)
+            if value is not None:
+                self.predict_folder(
+                    adapter, folder, out, {**known, outcome.undecided[0].question.name: value}
+                )
+                return
+            for one in outcome.undecided:
+                notify.warn(one.sentence)
 
         self._background.run(
-            lambda: _predict(model, adapter, folder, out, stop, self._background.spoken(self._show)),
+            lambda: _predict(model, adapter, folder, out, stop, self._background.spoken(self._show), known),
             done,
             self._failed,
         )
+
+    def _ask_for_all(self, undecided: tuple[Undecided, ...], folder: Path) -> str | None:
+        """The answer to the first question, for all volumes of the folder; None where there is none."""
+        if not undecided:
+            return None
+        first = undecided[0].question
+        alike = [one for one in undecided if one.question.name == first.name]
+        text = (
+            f"{first.text}\n\nThe same is open in {len(alike)} of the volumes in {folder.name}. The answer counts for "
+            "all of them; Cancel leaves them out."
+        )
+        return ask(replace(first, text=text), self.view)
 
     # what takes long
 
@@ -217,6 +243,8 @@ def outcome_text(outcome: FolderOutcome, out: Path) -> str:
         parts.append(f"{len(outcome.there)} were there already and left alone")
     if outcome.failures:
         parts.append(f"{len(outcome.failures)} volumes could not be read")
+    if outcome.undecided:
+        parts.append(f"{len(outcome.undecided)} can be read in several ways")
     return ", ".join(parts) + "."
 
 
@@ -253,6 +281,7 @@ def _predict(
     out: Path,
     stop: threading.Event,
     say: Callable[[tuple[str, float | None]], None],
+    choices: Mapping[str, str],
 ) -> FolderOutcome:
     """Runs on a worker thread."""
     from napari_samadapt.learning.sam import best_device, load_sam
@@ -271,4 +300,4 @@ def _predict(
     def base() -> Any:
         return load_sam(model, device=best_device())
 
-    return predict_folder(base, adapter, folder, out, progress, lambda: not stop.is_set())
+    return predict_folder(base, adapter, folder, out, progress, lambda: not stop.is_set(), choices)

@@ -1,10 +1,13 @@
 """The list of saved adapters, and one of them on a folder of volumes."""
 
+import gzip
+
 import nibabel
 import numpy as np
 import pytest
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.reading import read_volume
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapter_file import AdapterCard, read_adapter, read_card, save_adapter
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
@@ -146,6 +149,72 @@ def test_every_volume_gets_its_masks_and_a_bad_file_is_told(sam, save, scans, tm
     again = predict_folder(lambda: sam, adapter, scans, out)
     assert again.there == done.written, "masks that are there are left alone"
     assert done.written[0].stat().st_mtime_ns == before
+
+
+def two_positions(path, shift=3.0):
+    """A volume whose sform and qform are so many mm apart."""
+    image = nibabel.Nifti1Image(
+        np.random.default_rng(1).random((20, 24, 3), dtype=np.float32), np.diag([-1, -1, 2, 1])
+    )
+    moved = image.affine.copy()
+    moved[2, 3] += shift
+    image.set_sform(image.affine, 1)
+    image.set_qform(moved, 1)
+    image.to_filename(path)
+    return moved
+
+
+def test_what_a_file_leaves_open_stops_no_other_and_can_be_answered_for_all(sam, save, scans, tmp_path):
+    moved = two_positions(scans / "aa.nii.gz")
+    two_positions(scans / "c.nii.gz", shift=4)
+    adapter, out = save(tmp_path / "organs.safetensors"), tmp_path / "out"
+    done = predict_folder(lambda: sam, adapter, scans, out)
+    assert [path.name for path in done.written] == ["a_masks.nii.gz", "b_masks.nii.gz"]
+    assert [(one.name, one.question.name) for one in done.undecided] == [
+        ("aa.nii.gz", "transform"),
+        ("c.nii.gz", "transform"),
+    ]
+    told = done.undecided[0].sentence
+    assert "aa.nii.gz" in told
+    assert "3 mm" in told
+    assert told.endswith("Open aa.nii.gz by itself, or answer for the whole folder.")
+    assert "\n" not in told
+    assert len(done.failures) == 1, "an open question is no failure"
+    adapters.remove(sam)
+    again = predict_folder(lambda: sam, adapter, scans, out, choices={"transform": "qform"})
+    assert [path.name for path in again.written] == ["aa_masks.nii.gz", "c_masks.nii.gz"]
+    assert again.undecided == ()
+    assert read_volume(again.written[0], choices={"transform": "qform"}).affine == pytest.approx(
+        read_volume(scans / "aa.nii.gz", choices={"transform": "qform"}).affine
+    )
+    assert np.allclose(nibabel.load(again.written[0]).get_qform(), moved)
+
+
+def test_an_answer_that_does_not_fit_a_file_is_told_for_that_file(sam, save, scans, tmp_path):
+    two_positions(scans / "aa.nii.gz")
+    adapter = save(tmp_path / "organs.safetensors")
+    done = predict_folder(lambda: sam, adapter, scans, tmp_path / "out", choices={"transform": "upside down"})
+    assert len(done.written) == 2
+    assert any("'upside down' is no answer here" in failure for failure in done.failures)
+
+
+def test_two_files_of_one_name_are_told_apart(sam, save, scans, tmp_path):
+    (scans / "a.nii").write_bytes(gzip.decompress((scans / "a.nii.gz").read_bytes()))
+    done = predict_folder(lambda: sam, save(tmp_path / "organs.safetensors"), scans, tmp_path / "out")
+    assert [path.name for path in done.written] == ["a_masks.nii.gz", "b_masks.nii.gz"]
+    assert done.there == ()
+    assert any(failure.startswith("a.nii.gz was left out") for failure in done.failures)
+
+
+@pytest.mark.parametrize("name", ["1.dcm", "1.IMA", "1.dicom", "IM0001"])
+def test_a_folder_with_dicom_files_of_any_name_is_a_volume(tmp_path, name):
+    series = tmp_path / "scans" / "series"
+    series.mkdir(parents=True)
+    (series / name).write_bytes(bytes(128) + b"DICM" + bytes(40))
+    (tmp_path / "scans" / "notes").mkdir()
+    (tmp_path / "scans" / "notes" / "read.me").write_text("x")
+    assert volumes_in(tmp_path / "scans") == (series,)
+    assert volumes_in(series) == (series,)
 
 
 def test_stopping_writes_nothing_of_the_volume_at_hand(sam, save, scans, tmp_path):

@@ -13,6 +13,7 @@ from npe2 import PluginManifest
 
 import napari_samadapt
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.file_kinds import PATTERNS
 from napari_samadapt.imaging.reading import read_volume
 from napari_samadapt.imaging.volume import Source, Volume
 from napari_samadapt.imaging.writing import write_labels
@@ -42,6 +43,7 @@ def test_the_manifest_is_valid_and_complete():
     points = manifest.contributions
     assert [writer.filename_extensions for writer in points.writers] == [[".nii.gz", ".nii", ".nrrd", ".mha"]]
     assert points.readers[0].accepts_directories
+    assert set(points.readers[0].filename_patterns) == set(PATTERNS.split())
     assert {sample.key for sample in points.sample_data} == {"ct", "mr", "ultrasound"}
     assert set(points.menus) == {"napari/layers/segment", "napari/layers/annotate"}
 

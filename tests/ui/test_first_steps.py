@@ -9,9 +9,10 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMessageBox
 
+from napari_samadapt.imaging.questions import Choice, Question
 from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.session import adapter_library
-from napari_samadapt.session.folder_prediction import FolderOutcome
+from napari_samadapt.session.folder_prediction import FolderOutcome, Undecided
 from napari_samadapt.ui import models_and_adapters, remembered
 from napari_samadapt.ui.tour import STEPS
 
@@ -151,10 +152,10 @@ def test_a_folder_is_predicted_in_the_background_and_can_be_stopped(
 ):
     stopped = []
 
-    def predict(model, adapter, folder, out, stop, say):
+    def predict(model, adapter, folder, out, stop, say, choices):
         say(("a.nii.gz: volume 1 of 2", 0.25))
         stopped.append(stop.wait(10))
-        return FolderOutcome((Path("a_masks.nii.gz"),), (), ("b.nii.gz is damaged.",), stopped=True)
+        return FolderOutcome((Path("a_masks.nii.gz"),), (), ("b.nii.gz is damaged.",), (), stopped=True)
 
     monkeypatch.setattr(models_and_adapters, "_predict", predict)
     models = dock.companions.models
@@ -166,6 +167,36 @@ def test_a_folder_is_predicted_in_the_background_and_can_be_stopped(
     qtbot.waitUntil(lambda: "Stopped: 1 masks written" in models.view._told.text())
     assert stopped == [True]
     assert "1 volumes could not be read" in models.view._told.text()
+
+
+@pytest.mark.parametrize("answer", ["qform", None])
+def test_what_the_volumes_of_a_folder_leave_open_is_asked_once_for_all(
+    qtbot, dock, adapters, monkeypatch, tmp_path, told, answer
+):
+    question = Question("transform", "It is <b>open</b>.", (Choice("sform", "this"), Choice("qform", "that")))
+    open_ones = tuple(Undecided(name, question) for name in ("a.nii", "b.nii"))
+    asked, known = [], []
+
+    def predict(model, adapter, folder, out, stop, say, choices):
+        known.append(choices)
+        return FolderOutcome((), (), (), () if choices else open_ones, stopped=False)
+
+    monkeypatch.setattr(models_and_adapters, "_predict", predict)
+    monkeypatch.setattr(
+        models_and_adapters, "ask", lambda question, _parent: (asked.append(question.text), answer)[1]
+    )
+    models = dock.companions.models
+    models.present(adapters=True)
+    models.predict_folder(adapters / "abdomen.safetensors", tmp_path, tmp_path)
+    qtbot.waitUntil(lambda: len(known) == 2 if answer else len(told) == 2)
+    assert len(asked) == 1
+    assert "The same is open in 2 of the volumes" in asked[0]
+    if answer:
+        assert known == [{}, {"transform": "qform"}]
+        qtbot.waitUntil(lambda: not models._busy)
+    else:
+        assert [kind for kind, _ in told] == ["error", "error"]
+        assert "Open a.nii by itself" in told[0][1]
 
 
 def test_models_are_used_or_downloaded(qtbot, dock, monkeypatch, told):
