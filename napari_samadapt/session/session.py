@@ -14,6 +14,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_samadapt.imaging.intensity import Window
+from napari_samadapt.imaging.memory import return_memory
 from napari_samadapt.imaging.volume import SliceKey, Volume, slice_count, slice_spacing, take_slice
 from napari_samadapt.imaging.writing import write_labels
 from napari_samadapt.learning.adapters import AdapterConfig
@@ -183,6 +184,7 @@ class Session(Adapting):
         self._closed = True
         self._predictor.close()
         self._trainer.close()
+        return_memory()
 
     def _see_anew(self) -> None:
         """What slices look like, or what they hold, is not what samples and predictions were made from."""
