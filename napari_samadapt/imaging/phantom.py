@@ -103,9 +103,9 @@ def mr_phantom(seed: int = 0, shape: tuple[int, int, int] = (32, 128, 128)) -> P
     rng = np.random.default_rng(seed)
     grid = make_grid(shape, EXTENT)
     image, labels = _paint(abdomen_parts(grid, rng), grid, T1_SIGNAL, rng)
-    image = blur(image, (0, 0.6, 0.6))
+    image = blur(image, (0, 0.45, 0.45))
     from_centre = (grid.x / 170) ** 2 + (grid.y / 120) ** 2
-    image *= np.exp(0.26 * smooth_noise(grid, rng, 330.0) + 0.25 * (from_centre - 1))
+    image *= np.exp(0.2 * smooth_noise(grid, rng, 330.0) + 0.14 * (from_centre - 1))
     step = shape[1] // 5
     image += 0.035 * np.roll(image, step, 1) + 0.025 * np.roll(image, -step, 1)
     noise = rng.normal(0, 20, (2, *shape))

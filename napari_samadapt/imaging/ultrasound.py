@@ -21,7 +21,7 @@ BEAMS, SAMPLES = 224, 640
 DYNAMIC_RANGE = 56.0
 """dB from black to white."""
 
-_OUTLINES = {1: (-24.0, 66.0, 17.0, 14.0), 2: (20.0, 48.0, 10.0, 23.0), 3: (44.0, 92.0, 21.0, 31.0)}
+_OUTLINES = {1: (-24.0, 66.0, 17.0, 14.0), 2: (12.0, 46.0, 10.0, 21.0), 3: (48.0, 78.0, 19.0, 26.0)}
 """Centre and radii (mm) of each structure before they vary from seed to seed."""
 
 
