@@ -26,6 +26,7 @@ _DRAWING = ("box", "scribble", "lasso")
 PROMPTING = ("point", *_DRAWING)
 """The tools that ask SAM."""
 _LEFT, _RIGHT = 1, 2
+_NO_POLYGON_IN_3D = "The polygon that was begun is dropped: polygons are drawn on slices."
 _NOT_IN_3D = "Prompts are placed on slices: leave the 3D view first (button at the lower left)."
 
 
@@ -66,6 +67,7 @@ class CanvasTools:
         """Tells which prompt of a slice is near a pixel (2,), at most so many pixels (2,) away."""
         viewer.mouse_drag_callbacks.append(self._on_drag)
         layers.annotation.events.mode.connect(self._on_mode_changed)
+        viewer.dims.events.ndisplay.connect(self._drop_polygon)
 
     @property
     def tool(self) -> str:
@@ -78,6 +80,7 @@ class CanvasTools:
             self._viewer.mouse_drag_callbacks.remove(self._on_drag)
         self._give_double_clicks_back()
         self._layers.annotation.events.mode.disconnect(self._on_mode_changed)
+        self._viewer.dims.events.ndisplay.disconnect(self._drop_polygon)
 
     def choose(self, tool: str) -> None:
         """Take a tool in hand; brush and eraser are napari's own modes of the annotation layer."""
@@ -109,6 +112,13 @@ class CanvasTools:
         if self._double_clicks is not None:
             self._viewer.mouse_double_click_callbacks[:] = self._double_clicks
             self._double_clicks = None
+
+    def _drop_polygon(self, _event: Any) -> None:
+        """In 3D, napari 0.9 fails to draw a polygon that was begun on a slice, at every paint from then on."""
+        begun = self._layers.annotation._overlays["polygon"]  # napari offers no public way to it
+        if self._viewer.dims.ndisplay == 3 and begun.points:
+            begun.points = []
+            self.hinted.emit(_NO_POLYGON_IN_3D)
 
     def _on_mode_changed(self, _event: Any) -> None:
         mode = str(self._layers.annotation.mode)

@@ -275,6 +275,20 @@ def test_brush_and_eraser_are_modes_of_the_annotation_layer(layers, tools):
     assert tools.tool == "point"
 
 
+def test_a_polygon_that_was_begun_does_not_follow_into_3d(viewer, layers, tools, heard):
+    """Regression: it was an error at every paint in 3D."""
+    begun = layers.annotation._overlays["polygon"]
+    layers.annotation.mode = "polygon"
+    begun.points = [[2, 3, 3], [2, 3, 12], [2, 12, 3]]
+    viewer.dims.ndisplay = 3
+    assert begun.points == []
+    assert "dropped" in str(heard)
+    heard.clear()
+    viewer.dims.ndisplay = 2
+    viewer.dims.ndisplay = 3
+    assert heard == []
+
+
 def test_a_stroke_is_announced_before_napari_paints(viewer, layers, tools, mouse, heard):
     tools.choose("brush")
     mouse.drag((0, 7, 11))
