@@ -11,9 +11,10 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _own_journals(tmp_path_factory, monkeypatch):
-    """No test sees or leaves a journal in the user's folder."""
+def _own_folders(tmp_path_factory, monkeypatch):
+    """No test sees or leaves a journal or activations in the user's folders."""
     monkeypatch.setenv("SAMADAPT_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("SAMADAPT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="session")

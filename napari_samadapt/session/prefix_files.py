@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -26,9 +27,16 @@ from napari_samadapt.learning.promptable_sam import Prefix
 from .cache import PrefixKey
 from .private_files import create_private, make_private_folder
 
+CACHE_VARIABLE = "SAMADAPT_CACHE_DIR"
 LIMIT = 4 * 2**30
 """Bytes; beyond them the entries that were not used for longest are deleted."""
-_SUFFIX = ".prefix"
+_SUFFIX, _PART = ".prefix", ".part"
+
+
+def prefix_folder() -> Path:
+    """Where a user's entries are: the cache folder, or that of the environment variable SAMADAPT_CACHE_DIR."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return (Path(named) if named else user_cache_path("napari-samadapt")) / "activations"
 
 
 class PrefixFiles:
@@ -61,7 +69,7 @@ class PrefixFiles:
         levels = {f"fine {level}": tensor for level, tensor in enumerate(made.prefix.fine)}
         tensors = {"tokens": made.prefix.tokens, **levels}
         data = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, told)
-        part = self._folder / f"{secrets.token_hex(8)}.part"
+        part = self._folder / f"{secrets.token_hex(8)}{_PART}"
         try:
             make_private_folder(self._folder)
             with os.fdopen(create_private(part), "wb") as stream:
@@ -73,9 +81,10 @@ class PrefixFiles:
                 part.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Delete every entry."""
-        for path in self._folder.glob(f"*{_SUFFIX}"):
-            path.unlink(missing_ok=True)
+        """Delete every entry, and what was left of one that was being written."""
+        for path in (*self._folder.glob(f"*{_SUFFIX}"), *self._folder.glob(f"*{_PART}")):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _path(self, description: str) -> Path:
         return self._folder / (hashlib.sha256(description.encode()).hexdigest()[:32] + _SUFFIX)

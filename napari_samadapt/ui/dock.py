@@ -320,7 +320,7 @@ class Dock(QWidget):
         from napari_samadapt.session.session import Session
 
         kept, self._kept = self._kept, None
-        session = Session(volume, sam, post=self._post)
+        session = Session(volume, sam, post=self._post, prefix_folder=preferences().prefix_folder())
         if kept is None:
             preferences().apply_to(session)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +24,16 @@ class Preferences:
     every_n_slices: int = 1
     method: str = "conv-lora"
     model: str = "mini"
+    keep_activations: bool = False
+
+    def prefix_folder(self) -> Path | None:
+        """Where a new session keeps activations; None, and what was kept is deleted, unless the user wants them."""
+        from napari_samadapt.session.prefix_files import PrefixFiles, prefix_folder
+
+        if self.keep_activations:
+            return prefix_folder()
+        PrefixFiles(prefix_folder()).clear()
+        return None
 
     def apply_to(self, session: Session) -> None:
         """Let a new session learn as the user prefers; what was left at its default is the session's to choose."""
@@ -49,7 +60,7 @@ def preferences() -> Preferences:
         kept = get_plugin_settings(PLUGIN)
     except (ImportError, KeyError):  # an older napari, or a plugin that it does not know by its manifest
         return Preferences()
-    learning, start = kept.learning, kept.start
+    learning, start, disk = kept.learning, kept.start, kept.disk
     return replace(
         Preferences(),
         learn_on_accept=bool(learning.learn_on_accept),
@@ -57,4 +68,5 @@ def preferences() -> Preferences:
         every_n_slices=int(learning.every_n_slices),
         method=str(learning.method),
         model=str(start.model),
+        keep_activations=bool(disk.keep_activations),
     )

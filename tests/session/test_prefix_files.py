@@ -16,7 +16,7 @@ from napari_samadapt.learning.predict import encode_first_blocks
 from napari_samadapt.session import live_model
 from napari_samadapt.session.cache import PrefixKey
 from napari_samadapt.session.live_model import LiveModel
-from napari_samadapt.session.prefix_files import PrefixFiles
+from napari_samadapt.session.prefix_files import PrefixFiles, prefix_folder
 
 WINDOW = Window(0.0, 1.0)
 
@@ -108,6 +108,13 @@ def test_the_entries_not_used_for_longest_give_way(sam, key, image, tmp_path) ->
     assert [files.get(one, image) is not None for one in keys] == [True, False, True]
     files.clear()
     assert entries(tmp_path) == []
+
+
+def test_the_folder_is_the_users_cache_or_named(monkeypatch, tmp_path) -> None:
+    assert prefix_folder().parent == Path(os.environ["SAMADAPT_CACHE_DIR"])
+    monkeypatch.delenv("SAMADAPT_CACHE_DIR")
+    monkeypatch.setattr("napari_samadapt.session.prefix_files.user_cache_path", lambda name: tmp_path / name)
+    assert prefix_folder() == tmp_path / "napari-samadapt" / "activations"
 
 
 def test_a_disk_that_takes_nothing_is_done_without(sam, key, image, tmp_path) -> None:

@@ -49,3 +49,51 @@ def test_what_was_changed_is_used_by_the_session(session):
     assert (session.policy.enabled, session.policy.seconds) == (False, 20.0)
     ((config,),) = session.called("set_method")
     assert (config.method, config.last_blocks) == ("lora", 2)
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """An entry and half of one in the folder of activations, and a file that is none of them."""
+    monkeypatch.setenv("SAMADAPT_CACHE_DIR", str(tmp_path))
+    folder = tmp_path / "activations"
+    folder.mkdir()
+    for name in ("a.prefix", "b.part", "notes.txt"):
+        (folder / name).write_text("x")
+    return folder
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_activations_are_kept_where_the_user_wants_them(kept):
+    assert Preferences(keep_activations=True).prefix_folder() == kept
+    assert names(kept) == ["a.prefix", "b.part", "notes.txt"]
+
+
+def test_else_they_are_deleted(kept):
+    assert Preferences().prefix_folder() is None
+    assert names(kept) == ["notes.txt"]
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_new_session_is_told(qtbot, make_dock, volume, fake_session_class, monkeypatch, kept, keeps):
+    given = []
+    begin = fake_session_class.__init__
+
+    def note(self, *args, **settings):
+        given.append(settings["prefix_folder"])
+        begin(self, *args, **settings)
+
+    monkeypatch.setattr(fake_session_class, "__init__", note)
+    monkeypatch.setattr("napari_samadapt.ui.dock.preferences", lambda: Preferences(keep_activations=keeps))
+    dock = make_dock()
+    dock.open_volume(volume)
+    qtbot.waitUntil(lambda: dock.session is not None)
+    assert given == [kept if keeps else None]
+
+
+def test_what_is_said_of_the_space_is_true(properties):
+    from napari_samadapt.session.prefix_files import LIMIT
+
+    assert f"{LIMIT // 2**30} GB at most" in properties["keep_activations"].description
