@@ -55,8 +55,8 @@ class Forecast:
     def told(self, seconds: float) -> str:
         """A sentence on an episode of so many seconds."""
         return (
-            f"Next episode: {seconds:.0f} s, {max(1, round(seconds / self.seconds))} steps, "
-            f"{self.nbytes / 1e9:.1f} GB, last {self.last_blocks} of {self.blocks} blocks."
+            f"Next episode: {seconds:.0f}\N{NO-BREAK SPACE}s, {max(1, round(seconds / self.seconds))} steps, "
+            f"{self.nbytes / 1e9:.1f}\N{NO-BREAK SPACE}GB, last {self.last_blocks} of {self.blocks} blocks."
         )
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from napari.settings import get_settings
 from qtpy.QtCore import QEvent
 from qtpy.QtGui import QCloseEvent, QPaintEvent, QShowEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
@@ -25,7 +24,7 @@ from .contributions import sample_path
 from .dock_sections import column_of, show_ready, show_volume
 from .file_acts import FileActs, model_is_here, volume_of
 from .importing import MaskImport
-from .launch import fit_to_screen
+from .in_window import InWindow
 from .layer_watch import LayerWatch
 from .layers import VolumeLayers
 from .models_and_adapters import DockSide
@@ -39,10 +38,7 @@ from .preferences import preferences
 from .python_end import end_at_once, make_none_immortal
 from .running import Running
 from .session_view import Panels, SessionView
-from .shared_column import SharedColumn
-from .slice_bar import SliceBar
 from .slice_strip import StripLegend
-from .style import dock_style, font_points
 from .user_acts import UserActs
 from .window_closing import WindowClosing
 from .workplace import Workplace
@@ -93,7 +89,6 @@ class Dock(QWidget):
         self._kept: tuple[Work, LearningPolicy] | None = None
         self._connections = Connections()
         self._fitted = False  # that is, never shown yet
-        self._column = SharedColumn()
         self._painted = False
         self._closing = WindowClosing(
             self, lambda: self.files.may_leave(self.session, self.cases.ask_save), self._leave
@@ -185,8 +180,7 @@ class Dock(QWidget):
         self._watch.close()
         self.companions.close()
         self.close_session()
-        self._column.close()
-        self._bar.take_back()
+        self._in_window.close()
         self._context.close()
         self._running.end()
 
@@ -196,7 +190,7 @@ class Dock(QWidget):
         self.window().installEventFilter(self._closing)
         if not self._fitted:
             self._fitted = True
-            self._post(self._fit)  # once napari has laid the window out
+            self._post(self._in_window.fit)  # once napari has laid the window out
 
     def changeEvent(self, event: QEvent) -> None:
         """napari's close button takes the dock out of its frame, and asks and deletes nothing."""
@@ -216,10 +210,6 @@ class Dock(QWidget):
         super().closeEvent(event)
 
     # inside
-
-    def _fit(self) -> None:
-        self._column.share(self)
-        fit_to_screen(self.window())
 
     def _taken_out(self) -> None:
         if self.files.unsaved:
@@ -249,12 +239,7 @@ class Dock(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         legend = StripLegend(self.panels.slice.strip)
         outer.addWidget(column_of(self.panels, self.companions, legend))
-        self._bar = SliceBar(self._viewer, self.panels.slice.strip, legend)
-        self._set_style()
-
-    def _set_style(self, _event: Any = None) -> None:
-        for part in (self, self._bar):
-            part.setStyleSheet(dock_style(font_points()))
+        self._in_window = InWindow(self._viewer, self, self.panels.slice.strip, legend)
 
     def _begin(self) -> None:
         """Load the model that the user prefers, and offer unfinished work, unless a volume is open or asked for."""
@@ -284,7 +269,6 @@ class Dock(QWidget):
         add(volume.open_unfinished, notify.reported(lambda: self.cases.offer_unfinished(skipped=True)))
         add(export.save_adapter, notify.reported(lambda: self.files.ask_save_adapter(self.session)))
         add(export.load_adapter, notify.reported(lambda: self.files.ask_load_adapter(self.session)))
-        add(get_settings().appearance.events.font_size, self._set_style)
 
     def _on_model_loaded(self, sam: Any) -> None:
         self.panels.volume.set_model(self._model_name)
@@ -343,6 +327,7 @@ class Dock(QWidget):
         )
         session.labels_changed.connect(self.files.note_change)
         self.cases.begin(session)
+        self._in_window.begin_work()
         for note in volume.source.notes:
             notify.tell(note)
 

@@ -49,6 +49,7 @@ def column_of(panels: Panels, companions: Companions, legend: StripLegend) -> Co
     sections.addStretch(1)
     column = Column()
     column.setWidgetResizable(True)
+    column.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # its controls bring themselves into view
     column.setFrameShape(QFrame.Shape.NoFrame)
     column.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     column.setWidget(inner)

@@ -48,6 +48,7 @@ class FirstSteps(QWidget):
             made = QPushButton(text)
             made.setToolTip(told)
             made.setStyleSheet(_STYLE)
+            made.setAutoDefault(True)  # Enter presses it, not the space bar alone
             made.clicked.connect(lambda _checked=False, signal=signal: signal.emit())
             layout.addWidget(made)
             hint = _wrapped(told)

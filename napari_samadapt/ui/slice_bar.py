@@ -18,16 +18,17 @@ class SliceBar(QWidget):
 
     def __init__(self, viewer: ViewerModel, strip: SliceStrip, legend: StripLegend) -> None:
         super().__init__()
-        place = _place_under_canvas(viewer)
-        if place is None:
+        canvas = canvas_of(viewer)
+        parent = canvas.parentWidget() if canvas is not None else None
+        around = parent.layout() if parent is not None else None
+        if canvas is None or not isinstance(around, QBoxLayout):
             return
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 3, 4, 3)
         layout.setSpacing(2)
         layout.addWidget(strip)
         layout.addWidget(legend)
-        around, index = place
-        around.insertWidget(index, self)
+        around.insertWidget(around.indexOf(canvas) + 1, self)
         self.hide()
         strip.states_changed.connect(lambda states: self.setVisible(bool(states)))
 
@@ -42,11 +43,10 @@ class SliceBar(QWidget):
             self.deleteLater()
 
 
-def _place_under_canvas(viewer: ViewerModel) -> tuple[QBoxLayout, int] | None:
-    """The layout that the canvas is in, and the place after it; None where there is no window."""
+def canvas_of(viewer: ViewerModel) -> QWidget | None:
+    """The widget that the slice is drawn in; None where there is no window."""
     try:
-        canvas = viewer.window._qt_viewer.canvas.native  # napari has no public way there
+        canvas: QWidget = viewer.window._qt_viewer.canvas.native  # napari has no public way there
     except (AttributeError, RuntimeError):
         return None
-    layout = canvas.parentWidget().layout()
-    return (layout, layout.indexOf(canvas) + 1) if isinstance(layout, QBoxLayout) else None
+    return canvas

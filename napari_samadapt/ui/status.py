@@ -37,6 +37,8 @@ def learning_status(facts: LearningFacts) -> str:
 
 
 def _what_next(facts: LearningFacts, slices: str, agreement: str) -> str:
+    if facts.accepted == 0 and facts.state == "off":
+        return "Accept slices (A), then press Start to learn from them."
     if facts.accepted == 0:
         return "The model learns from slices that you accept (A)."
     if facts.adapter_version == 0:

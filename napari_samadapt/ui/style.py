@@ -13,12 +13,12 @@ def font_points() -> int:
     return int(get_settings().appearance.font_size)
 
 
-def dock_style(points: int) -> str:
-    """The style sheet of the dock for a font size in points. The frame shows where the keyboard is."""
+def dock_style(points: int, frame: str) -> str:
+    """The style sheet of the dock for a font size in points. The frame, of this colour, shows where the keyboard is."""
     return f"""
     QPushButton, QComboBox {{ padding: 2px 5px; border: 1px solid transparent; }}
     QPushButton:focus, QComboBox:focus, QCheckBox:focus, QToolButton:focus, QTableView:focus, SliceStrip:focus
-        {{ border: 1px solid palette(window-text); }}
+        {{ border: 1px solid {frame}; }}
     QToolButton {{ font-size: {points + 1}pt; }}
     QToolButton#fold {{ border: 1px solid transparent; background: transparent; font-weight: 600; padding: 0; }}
     QTableView, QHeaderView {{ font-size: {points}pt; }}

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QObject, QPoint, Signal
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt, Signal
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from .connections import Connections
@@ -93,6 +94,7 @@ class Tour(QFrame):
         layout.addLayout(row(self._title, 1, self._count))
         layout.addWidget(self._text)
         layout.addLayout(row(self._skip, 1, self._back, self._next))
+        self._put_before(sections[STEPS[0].section])
         window.installEventFilter(self)
         self.go_to(0)
 
@@ -124,7 +126,7 @@ class Tour(QFrame):
         self._title.setText(shown.title)
         self._text.setText(shown.text)
         self._count.setText(f"{self._step + 1} of {len(STEPS)}")
-        self._back.setEnabled(self._step > 0)
+        self._back.setVisible(self._step > 0)
         self._next.setText("Done" if self._step == len(STEPS) - 1 else "Next")
         self._place()
         self.show()
@@ -137,10 +139,23 @@ class Tour(QFrame):
         self.hide()
         self.ended.emit()
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.leave()
+        else:
+            super().keyPressEvent(event)
+
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest):
             self._place()
         return super().eventFilter(watched, event)
+
+    def _put_before(self, section: QWidget) -> None:
+        """Tab comes to the buttons before it comes to the section; else they would be the last in the window."""
+        before = _stop_before(section)
+        for made in (self._skip, self._back, self._next):
+            self.setTabOrder(before, made)
+            before = made
 
     def _on_back(self) -> None:
         self.go_to(self._step - 1)
@@ -160,3 +175,11 @@ class Tour(QFrame):
         left = max(corner.x() - _WIDTH - _GAP, 0)
         top = min(max(corner.y(), 0), max(self._window.height() - self.height(), 0))
         self.move(left, top)
+
+
+def _stop_before(widget: QWidget) -> QWidget:
+    """Where Tab comes from: Qt puts nothing after a widget that Tab passes by."""
+    before = widget.previousInFocusChain()
+    while before is not None and before is not widget and not before.focusPolicy() & Qt.FocusPolicy.TabFocus:
+        before = before.previousInFocusChain()
+    return before or widget

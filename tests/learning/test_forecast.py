@@ -44,8 +44,8 @@ def test_fewer_blocks_where_time_or_memory_is_short(tiny_sam, seconds, memory: i
 
 def test_the_sentence_tells_steps_memory_and_blocks(tiny_sam) -> None:
     told = forecast(tiny_sam, COSTS, 2).told(600)
-    assert told.startswith("Next episode: 600 s, ")
-    assert told.endswith(" GB, last 2 of 3 blocks.")
+    assert told.startswith("Next episode: 600\N{NO-BREAK SPACE}s, ")
+    assert told.endswith("\N{NO-BREAK SPACE}GB, last 2 of 3 blocks.")
 
 
 def test_the_activations_of_a_block_are_counted() -> None:

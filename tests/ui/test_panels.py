@@ -275,7 +275,7 @@ def test_no_text_is_clipped_in_a_narrow_dock_or_with_a_large_font(qapp, shown, k
     panel = shown(kind())
     if isinstance(panel, SlicePanel):
         panel.set_interpolation((112, 148))
-    panel.setStyleSheet(dock_style(points) + f"QWidget {{ font-size: {points + 1}pt; }}")
+    panel.setStyleSheet(dock_style(points, "#ffffff") + f"QWidget {{ font-size: {points + 1}pt; }}")
     panel.resize(max(width, panel.minimumSizeHint().width()), panel.heightForWidth(width))
     panel.show()
     qapp.processEvents()

@@ -144,3 +144,35 @@ def test_the_strip_lies_under_the_canvas_and_leaves_with_the_dock(qtbot, small_w
     dock.shut_down()
     qtbot.waitUntil(lambda: canvas.height() > height)
     assert not strip.isVisible()
+    viewer.window._qt_viewer.canvas._scene_canvas.set_current()  # the dock does it no more: see CanvasContext
+
+
+def test_the_keyboard_goes_to_the_canvas_and_comes_to_the_tour(qtbot, small_window, volume):
+    window, _, dock = small_window(9)
+    window.activateWindow()
+    dock.open_volume(volume)
+    tour = qtbot.waitUntil(lambda: dock.companions.tour is not None) or dock.companions.tour
+    strip, canvas = dock.panels.slice.strip, window._qt_viewer.canvas.native
+    qtbot.waitUntil(lambda: window.focusWidget() is canvas)
+    strip.setFocus()
+    qtbot.keyClick(strip, Qt.Key.Key_Tab)
+    assert window.focusWidget().text() == "Skip the tour"
+    for _ in range(2):  # Next, and the title of the first section
+        qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
+    assert window.focusWidget().text() == "Volume"
+    qtbot.keyClick(tour, Qt.Key.Key_Escape)
+    assert dock.companions.tour is None
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_frame_of_the_keyboard_is_seen(qtbot, small_window, theme):
+    window, _, dock = small_window(9)
+    window._qt_viewer.viewer.theme = theme
+    window.activateWindow()
+    made = dock.companions.first.ways[0]
+    qtbot.waitUntil(made.isVisible)
+    without = made.grab().toImage().pixelColor(made.width() // 2, 0).lightnessF()
+    made.setFocus()
+    qtbot.waitUntil(made.hasFocus)
+    seen = made.grab().toImage().pixelColor(made.width() // 2, 0).lightnessF()
+    assert abs(seen - without) > 0.4
