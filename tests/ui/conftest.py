@@ -16,7 +16,6 @@ from psygnal import Signal
 
 from napari_samadapt.imaging.intensity import auto_window
 from napari_samadapt.imaging.volume import SliceKey, Source, Volume, put_slice, take_slice
-from napari_samadapt.session import journal_files  # noqa: F401  # here, and not on a thread of some dock's
 from napari_samadapt.ui import file_acts, remembered
 from napari_samadapt.ui.canvas_tools import CanvasTools
 from napari_samadapt.ui.layers import VolumeLayers
