@@ -131,7 +131,9 @@ def _read_as(kind: str, path: Path, answers: Answers, *, exact: bool) -> Volume:
 def _format_of(path: Path) -> str:
     """Which reader; SamAdaptError for what is missing, empty or unknown."""
     if not path.exists():
-        raise SamAdaptError(f"{path} does not exist: check the spelling and the folder.")
+        raise SamAdaptError(
+            f"{path.name} does not exist in {path.parent}: check the spelling and the folder."
+        )
     if path.is_dir():
         return "dicom"
     if not path.is_file():

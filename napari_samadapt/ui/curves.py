@@ -13,8 +13,9 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 _REDRAW_SECONDS = 0.2
 _MAX_POINTS = 4000
 _LOSS, _DICE = "#e69f00", "#56b4e9"
-_TEXT = "#8d96a1"  # readable on the dark and on the light theme
+_TEXT = "#7b8490"  # readable on the dark and on the light theme
 _HEIGHT = 72
+_DICE_TITLE, _TITLE_SIZE = "Dice, held out", "8pt"
 
 
 class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph is untyped
@@ -33,9 +34,10 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.ci.setContentsMargins(0, 0, 0, 0)
         self.ci.layout.setSpacing(4)
-        self._loss_plot = self._make_plot(0, "loss", _LOSS)
-        self._dice_plot = self._make_plot(1, "Dice, held out", _DICE)
+        self._loss_plot = self._make_plot(0, "loss")
+        self._dice_plot = self._make_plot(1, _DICE_TITLE)
         self._dice_plot.setYRange(0.0, 1.0, padding=0.02)
+        self._dice_plot.getAxis("left").setTicks([[(0.0, "0"), (1.0, "1")]])
         self._raw_curve = self._loss_plot.plot(pen=pyqtgraph.mkPen(_LOSS + "60", width=1))
         self._loss_curve = self._loss_plot.plot(pen=pyqtgraph.mkPen(_LOSS, width=2))
         self._dice_curve = self._dice_plot.plot(
@@ -82,6 +84,8 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
         for plot, shown in ((self._loss_plot, self._losses), (self._dice_plot, self._dices)):
             for side in ("left", "bottom"):
                 plot.getAxis(side).setStyle(showValues=bool(shown))
+        title = _DICE_TITLE if self._dices else f"{_DICE_TITLE}: from 3 slices on"
+        self._dice_plot.setTitle(title, size=_TITLE_SIZE, color=_TEXT)
         self._raw_curve.setData(self._steps, self._losses)
         self._loss_curve.setData(self._steps, smoothed(self._losses))
         self._dice_curve.setData(self._dice_steps, self._dices)
@@ -96,9 +100,9 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
     def sizeHint(self) -> QSize:
         return QSize(280, _HEIGHT)
 
-    def _make_plot(self, place: int, title: str, color: str) -> pyqtgraph.PlotItem:
+    def _make_plot(self, place: int, title: str) -> pyqtgraph.PlotItem:
         plot = self.addPlot(row=0, col=place)
-        plot.setTitle(title, size="8pt", color=color)
+        plot.setTitle(title, size=_TITLE_SIZE, color=_TEXT)
         plot.setMenuEnabled(False)
         plot.setMouseEnabled(False, False)
         plot.hideButtons()
@@ -111,6 +115,7 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
             axis.setPen(_TEXT)
             axis.enableAutoSIPrefix(False)
         plot.getAxis("left").setWidth(30)
+        plot.getAxis("left").setTickDensity(0.5)  # more would lie over each other
         plot.getAxis("bottom").setHeight(16)
         plot.showGrid(y=True, alpha=0.2)
         return plot

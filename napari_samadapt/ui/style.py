@@ -22,6 +22,7 @@ def dock_style(points: int, frame: str) -> str:
     QToolButton {{ font-size: {points + 1}pt; }}
     QToolButton#fold {{ border: 1px solid transparent; background: transparent; font-weight: 600; padding: 0; }}
     QTableView, QHeaderView {{ font-size: {points}pt; }}
+    QTableView::indicator:unchecked {{ border: 1px solid #808890; }}
     QLabel[small="true"] {{ font-size: {max(points - 1, 7)}pt; }}
     QPushButton#accept {{ background: {ACCEPT}; color: white; font-weight: 600; }}
     QPushButton#accept:hover {{ background: #009e73; }}

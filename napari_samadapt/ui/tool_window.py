@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QFont, QKeyEvent
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
-PLOT_TEXT = "#8d96a1"
+PLOT_TEXT = "#7b8490"
 """Readable on the dark and on the light theme."""
 _MARGIN = 10
 
