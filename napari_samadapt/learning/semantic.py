@@ -52,31 +52,33 @@ class SemanticSam(nn.Module):
 
 
 @torch.no_grad()
-def segment_slice(
-    model: SemanticSam, image: NDArray[np.floating]
-) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-    """Class ids (H, W) uint16, 0 for background, and the winning probability (H, W) float32 of a slice in [0, 1]."""
-    return segment_embedded(model, image, encode_slice(model.sam, image))
+def class_probabilities(
+    model: SemanticSam, image: NDArray[np.floating], embedding: ImageEmbedding | None = None
+) -> Tensor:
+    """Of every class (K + 1, H, W) of a slice (H, W) in [0, 1]; `embedding` where `encode_slice` made it already."""
+    known = embedding or encode_slice(model.sam, image)
+    return model.decode(image_tensor(image, model.sam.device), known.features, known.fine)[0]
 
 
-@torch.no_grad()
-def segment_embedded(
-    model: SemanticSam, image: NDArray[np.floating], embedding: ImageEmbedding
+def likeliest_class(
+    class_ids: Iterable[int], probabilities: Tensor
 ) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-    """As `segment_slice`, with the slice's embedding already computed by `encode_slice`."""
-    images = image_tensor(image, model.sam.device)
-    confidence, index = model.decode(images, embedding.features, embedding.fine)[0].max(0)
-    ids = np.array((0, *model.class_ids), dtype=np.uint16)
+    """Class ids (H, W) uint16, 0 for background, and their probability (H, W) float32, of (K + 1, H, W)."""
+    confidence, index = probabilities.max(0)
+    ids = np.array((0, *class_ids), dtype=np.uint16)
     return ids[index.cpu().numpy()], confidence.cpu().numpy()
 
 
-@torch.no_grad()
-def uncertainty_embedded(
-    model: SemanticSam, image: NDArray[np.floating], embedding: ImageEmbedding
-) -> NDArray[np.float32]:
-    """How unsure the model is of each pixel (H, W) float32: 1 - margin of the two likeliest classes, in [0, 1]."""
-    images = image_tensor(image, model.sam.device)
-    likeliest = model.decode(images, embedding.features, embedding.fine)[0].topk(2, dim=0).values  # (2, H, W)
+def segment_slice(
+    model: SemanticSam, image: NDArray[np.floating]
+) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    """As `likeliest_class`, of a slice (H, W) in [0, 1] by itself."""
+    return likeliest_class(model.class_ids, class_probabilities(model, image))
+
+
+def uncertainty(probabilities: Tensor) -> NDArray[np.float32]:
+    """How unsure each pixel (H, W) float32 of (K + 1, H, W) is: 1 - margin of the two likeliest classes, in [0, 1]."""
+    likeliest = probabilities.topk(2, dim=0).values  # (2, H, W)
     return (1.0 - (likeliest[0] - likeliest[1])).clamp(0.0, 1.0).cpu().numpy()
 
 

@@ -20,9 +20,10 @@ from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapter_file import AdapterCard
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.fine_tune import FineTuneConfig, TrainProgress, fine_tune
+from napari_samadapt.learning.neighbours import Neighbours, slice_weights
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.samples import TrainingSample
-from napari_samadapt.learning.semantic import SemanticSam, segment_slice
+from napari_samadapt.learning.semantic import SemanticSam, class_probabilities, likeliest_class
 
 from .classes import LARGEST_ID, first_name
 
@@ -144,17 +145,31 @@ def run_episode(
 
 
 def predict_volume(
-    model: SemanticSam, volume: Volume, axis: int, window: Window, on_slice: OnSlice | None = None
+    model: SemanticSam,
+    volume: Volume,
+    axis: int,
+    window: Window,
+    on_slice: OnSlice | None = None,
+    given: Mapping[SliceKey, NDArray[np.uint16]] | None = None,
 ) -> NDArray[np.uint16]:
-    """The class ids (z, y, x) that `model` sees in every slice along a numpy axis; 0 is background."""
+    """The class ids (z, y, x) that `model` sees in every slice along a numpy axis; 0 is background.
+
+    What it sees in the slices around, and what they are where they are `given`, counts for a slice too.
+    """
     predicted = np.zeros(volume.shape, np.uint16)
     count = slice_count(volume.shape, axis)
-    for index in range(count):
-        key = SliceKey(axis, index)
-        labels, _ = segment_slice(model, render_slice(volume, key, window))
-        put_slice(predicted, key, labels)
-        if on_slice is not None:
-            on_slice(index + 1, count)
+    around = Neighbours(slice_weights(volume, axis), model.class_ids)
+    around.given = {key.index: labels for key, labels in (given or {}).items()}
+    for index in range(count + around.reach):
+        if index < count:
+            image = render_slice(volume, SliceKey(axis, index), window)
+            around.put(index, class_probabilities(model, image))
+        done = index - around.reach
+        if done >= 0:
+            labels, _ = likeliest_class(model.class_ids, around.mixed(done))
+            put_slice(predicted, SliceKey(axis, done), labels)
+            if on_slice is not None:
+                on_slice(done + 1, count)
     return predicted
 
 
@@ -227,7 +242,7 @@ def adapt_volume(
     training = samples[:middle] + samples[middle + len(held_out) :]
     episode = run_episode(model, training, config, on_step, held_out)
     started = perf_counter()
-    prediction = predict_volume(model, volume, axis, window, on_slice)
+    prediction = predict_volume(model, volume, axis, window, on_slice, slices)
     for class_id in in_one_piece(slices.values()):
         prediction[specks(prediction == class_id)] = 0
     report = AdaptReport(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window, render_slice
@@ -17,6 +18,7 @@ from napari_samadapt.learning.adapter_file import AdapterCard, check_base, load_
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.close_up import Part, cut, decode_closely
 from napari_samadapt.learning.forecast import BlockCost, Forecast, best_forecast, block_costs, forecast
+from napari_samadapt.learning.neighbours import Neighbours, slice_weights
 from napari_samadapt.learning.predict import (
     ImageEmbedding,
     MaskPrediction,
@@ -30,13 +32,14 @@ from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.semantic import (
     SemanticSam,
     carry_decoder_over,
-    segment_embedded,
-    uncertainty_embedded,
+    class_probabilities,
+    likeliest_class,
+    uncertainty,
 )
 
 from .cache import EmbeddingCache, EmbeddingKey, PrefixKey, SliceCache
 from .instant import InstantFit, fit_heads
-from .messages import PredictRequest
+from .messages import PredictRequest, RefreshPlan
 from .prefix_files import PrefixFiles
 from .suggestion import doubt
 
@@ -61,6 +64,8 @@ class LiveModel:
         self.prefixes: SliceCache[PrefixKey, SlicePrefix] = SliceCache()
         self._prefix_files = prefix_files
         self._costs: tuple[BlockCost, ...] | None = None
+        self._around = Neighbours((1.0,), ())
+        self._seen_with: tuple[int, SemanticSam] | None = None
         self._frozen = 0  # blocks before the first adapter, now and of the method that is to be trained
 
     @property
@@ -142,23 +147,41 @@ class LiveModel:
             return decode_mask(self._sam, whole, prompts)
         return decode_closely(self._sam, whole, prompts, lambda part: self.embed(key, window, part=part))
 
-    def segment(self, key: SliceKey, window: Window, *, near: bool) -> tuple[NDArray[np.uint16], float]:
-        """Class ids (H, W) of the whole slice, without a prompt, and the doubt of them in [0, 1].
+    @property
+    def reach(self) -> int:
+        """How many slices away a neighbour still counts in `said`."""
+        return self._around.reach
 
-        The embedding is the one that clicks use.
-        """
+    def look(self, key: SliceKey, plan: RefreshPlan, *, near: bool) -> None:
+        """See what the automatic decoder says of a slice of a plan. The embedding is the one that clicks use."""
         if self._model is None:
             raise RuntimeError("the plain model has no automatic decoder")
-        embedding = self.embed(key, window, near=near)
-        labels, confidence = segment_embedded(self._model, render_slice(self._volume, key, window), embedding)
+        if self._seen_with != (plan.epoch, self._model):
+            self._seen_with = plan.epoch, self._model
+            self._around = Neighbours(slice_weights(self._volume, key.axis), self._model.class_ids)
+        self._around.given = plan.given
+        self._around.put(key.index, self._probabilities(key, plan.window, near=near))
+
+    def has_seen(self, key: SliceKey) -> bool:
+        """Whether `said` can be asked."""
+        return key.index in self._around
+
+    def said(self, key: SliceKey) -> tuple[NDArray[np.uint16], float]:
+        """Class ids (H, W) of a slice that was looked at, by it and its neighbours, and the doubt of them in [0, 1]."""
+        assert self._model is not None
+        labels, confidence = likeliest_class(self._model.class_ids, self._around.mixed(key.index))
         return labels, doubt(labels, confidence)
 
     def uncertainty(self, key: SliceKey, window: Window) -> NDArray[np.float32] | None:
         """How unsure the automatic decoder is of each pixel (H, W) of a slice; None while there is none."""
         if self._model is None:
             return None
-        embedding = self.embed(key, window)
-        return uncertainty_embedded(self._model, render_slice(self._volume, key, window), embedding)
+        return uncertainty(self._probabilities(key, window, near=True))
+
+    def _probabilities(self, key: SliceKey, window: Window, *, near: bool) -> Tensor:
+        assert self._model is not None
+        image, embedding = render_slice(self._volume, key, window), self.embed(key, window, near=near)
+        return class_probabilities(self._model, image, embedding)
 
     def make_twin(self, class_ids: tuple[int, ...], config: AdapterConfig, seed: int) -> SemanticSam:
         """A model to train on another thread: it shares every frozen tensor and has its own trainable ones.

@@ -132,7 +132,8 @@ class PredictResponse:
 class SliceLabels:
     """What the automatic model says of one slice: `labels` (H, W) uint16 class ids; `epoch` numbers the refresh.
 
-    `doubt` in [0, 1] is how unsure it is of them, as `suggestion.doubt` measures it.
+    `doubt` in [0, 1] is how unsure it is of them, as `suggestion.doubt` measures it. A slice is told as soon as it was
+    looked at, and once more when the slices around it were.
     """
 
     key: SliceKey
@@ -157,6 +158,7 @@ class RefreshPlan:
 
     Slices next to `focus` that need no prediction are encoded ahead, so that a click on them is answered at once.
     `count` is the number of slices along their axis; `epoch` grows whenever earlier predictions became outdated.
+    `given` holds the ids (H, W) of the accepted slices along the axis, by index.
     """
 
     epoch: int
@@ -164,6 +166,7 @@ class RefreshPlan:
     focus: SliceKey
     keys: frozenset[SliceKey]
     count: int
+    given: Mapping[int, NDArray[np.uint16]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

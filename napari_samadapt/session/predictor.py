@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 from napari_samadapt.imaging.errors import SamAdaptError, for_log
@@ -171,7 +172,8 @@ class Predictor:
             if not predict:
                 self._model.embed(key, plan.window, near=near)
                 return
-            labels, doubt = self._model.segment(key, plan.window, near=near)
+            self._model.look(key, plan, near=near)
+            told = {done: self._model.said(done) for done in self._ready(key)}
         except Exception as error:  # noqa: BLE001  # told to the user; the thread lives on
             message = in_plain_words(f"Slice {key.index} could not be predicted", error)
             with self._changed:  # the other slices would fail alike
@@ -179,8 +181,25 @@ class Predictor:
                 self._to_encode.clear()
             self._post(lambda: self._failed(message))
             return
-        result = SliceLabels(key, labels, plan.epoch, doubt, self._model.version)
-        self._post(lambda: self._predicted(result))
+        for done, (labels, doubt) in told.items():
+            result = SliceLabels(done, labels, plan.epoch, doubt, self._model.version)
+            self._post(partial(self._predicted, result))
+
+    def _ready(self, key: SliceKey) -> list[SliceKey]:
+        """What can be told once `key` was looked at: slices that have now all they need, and itself anyway."""
+        ready = [
+            other for other in self._around(key) if self._model.has_seen(other) and not self._lacks(other)
+        ]
+        return [*(other for other in ready if other != key), key]
+
+    def _lacks(self, key: SliceKey) -> bool:
+        """Whether slices around it are still to be looked at."""
+        with self._changed:
+            return not self._to_predict.isdisjoint(self._around(key))
+
+    def _around(self, key: SliceKey) -> list[SliceKey]:
+        first = max(0, key.index - self._model.reach)
+        return [SliceKey(key.axis, index) for index in range(first, key.index + self._model.reach + 1)]
 
 
 def priority(key: SliceKey, focus: SliceKey) -> Priority:

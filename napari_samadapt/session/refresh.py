@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_samadapt.imaging.intensity import Window
@@ -32,6 +34,7 @@ class Refresh:
         self._epoch = 0
         self._focus = SliceKey(axis, self._count // 2)
         self._waiting: set[SliceKey] = set()
+        self._given: Mapping[int, NDArray[np.uint16]] = {}
         self._total = 0
         self._active = False
         self.known: dict[SliceKey, Evidence] = {}
@@ -58,6 +61,7 @@ class Refresh:
         slices = {SliceKey(axis, index) for index in range(self._count)} if active else set()
         self._waiting = slices - self._book.marks.keys()
         self._total = len(self._waiting)
+        self._given = self._accepted()
         self._predictor.refresh(self._plan(self._waiting))
         if active:
             self.progress.emit(0, self._total)
@@ -74,18 +78,22 @@ class Refresh:
         if self._active and wanted:
             self._total += len(wanted - self._waiting)
             self._waiting |= wanted
+            self._given = self._accepted()
             self._predictor.look(self._plan(wanted))
 
     def take(self, result: SliceLabels) -> bool:
         """Show a prediction, unless the slice is the user's by now; False for one that is outdated."""
         if result.epoch != self._epoch:
             return False
-        self._waiting.discard(result.key)
-        before, after = take_slice(self._book.prediction, result.key), result.labels
-        changed = changed_share(before, after) if result.key in self.known else 0.0
-        self.known[result.key] = Evidence(result.doubt, changed, not after.any())
-        if self._book.put_prediction(result.key, after, result.made_by):
-            self.predicted.emit(result.key)
+        key, after, known = result.key, result.labels, self.known.get(result.key)
+        changed = 0.0
+        if known is not None:  # told for the second time it is compared with nothing of this refresh
+            before = take_slice(self._book.prediction, key)
+            changed = changed_share(before, after) if key in self._waiting else known.changed
+        self.known[key] = Evidence(result.doubt, changed, not after.any())
+        self._waiting.discard(key)
+        if self._book.put_prediction(key, after, result.made_by):
+            self.predicted.emit(key)
         self.progress.emit(self._total - len(self._waiting), self._total)
         return True
 
@@ -96,4 +104,12 @@ class Refresh:
         return [self.known.get(SliceKey(self._axis, index), NO_EVIDENCE) for index in range(self._count)]
 
     def _plan(self, keys: Iterable[SliceKey]) -> RefreshPlan:
-        return RefreshPlan(self._epoch, self._window, self._focus, frozenset(keys), self._count)
+        return RefreshPlan(self._epoch, self._window, self._focus, frozenset(keys), self._count, self._given)
+
+    def _accepted(self) -> dict[int, NDArray[np.uint16]]:
+        """Copies, for another thread to read."""
+        return {
+            key.index: take_slice(self._book.annotation, key).copy()
+            for key, mark in self._book.marks.items()
+            if mark.accepted and key.axis == self._axis
+        }

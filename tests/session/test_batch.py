@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pytest
+import torch
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window
@@ -38,13 +39,18 @@ def test_slices_that_cannot_be_learnt_from(highest, words):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_predictions_land_on_their_slices(monkeypatch, axis):
-    """A stand-in model that gives each pixel the rank of its grey value."""
-    monkeypatch.setattr(
-        batch, "segment_slice", lambda model, image: (np.rint(image * 59).astype(np.uint16), image)
-    )
+    """A stand-in model that gives each pixel the rank of its grey value, and is sure of it."""
+
+    def ranks(model, image):
+        classes = torch.arange(60)[:, None, None]
+        return (classes == torch.from_numpy(np.rint(image * 59))).float()
+
+    monkeypatch.setattr(batch, "class_probabilities", ranks)
+    monkeypatch.setattr(batch, "slice_weights", lambda volume, axis: (1.0, 0.3))
     seen = []
+    model = types.SimpleNamespace(class_ids=range(1, 60))
     predicted = batch.predict_volume(
-        None, VOLUME, axis, WINDOW, lambda done, count: seen.append((done, count))
+        model, VOLUME, axis, WINDOW, lambda done, count: seen.append((done, count))
     )
     np.testing.assert_array_equal(predicted, np.arange(60).reshape(3, 4, 5))
     assert seen[-1] == (VOLUME.shape[axis], VOLUME.shape[axis])

@@ -11,7 +11,7 @@ from napari_samadapt.imaging.volume import SliceKey, take_slice
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.predict import encode_slice
-from napari_samadapt.learning.semantic import SemanticSam, segment_slice, uncertainty_embedded
+from napari_samadapt.learning.semantic import SemanticSam, class_probabilities, segment_slice, uncertainty
 from napari_samadapt.session.insight import slice_agreement
 from napari_samadapt.session.messages import LearningPolicy
 from napari_samadapt.session.past_predictions import PastPredictions
@@ -140,7 +140,7 @@ def test_uncertainty_is_one_minus_the_margin(sam):
     model = SemanticSam(sam, (1, 4))
     image = np.random.default_rng(0).random((24, 20), dtype=np.float32)
     embedding = encode_slice(sam, image)
-    values = uncertainty_embedded(model, image, embedding)
+    values = uncertainty(class_probabilities(model, image, embedding))
     _, confidence = segment_slice(model, image)
     assert (values >= 1 - confidence - 1e-6).all(), "the margin is never above the confidence"
     assert (values <= 2 * (1 - confidence) + 1e-6).all()

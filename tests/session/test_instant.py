@@ -16,7 +16,7 @@ from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.session.instant import InstantFit
 from napari_samadapt.session.live_model import LiveModel
-from napari_samadapt.session.messages import LearningPolicy
+from napari_samadapt.session.messages import LearningPolicy, RefreshPlan
 
 WINDOW = Window(0.0, 1.0)
 NEVER = LearningPolicy(seconds=None, steps=1, every_n_slices=1000)
@@ -40,7 +40,9 @@ def asked(volume, new, known=(), class_ids=(1,), version=1) -> InstantFit:
 
 
 def dice_of(live: LiveModel, index: int, class_id: int = 1) -> float:
-    found = live.segment(SliceKey(0, index), WINDOW, near=True)[0] == class_id
+    key = SliceKey(0, index)
+    live.look(key, RefreshPlan(1, WINDOW, key, frozenset(), 6), near=True)
+    found = live.said(key)[0] == class_id
     true = block(index) == 1
     return 2 * float((found & true).sum()) / float(found.sum() + true.sum())
 

@@ -23,8 +23,10 @@ class HeldModel:
     """Records what it is asked for; each piece of work waits for `go_on`."""
 
     version = 0
+    reach = 0
 
     def __init__(self) -> None:
+        self.seen: set[SliceKey] = set()
         self.log: list[tuple] = []
         self.begun = threading.Semaphore(0)
         self.go_on = threading.Semaphore(0)
@@ -41,9 +43,15 @@ class HeldModel:
         self._do("click", request.key.index, request.generation)
         return SimpleNamespace(mask=MASK, score=0.5)
 
-    def segment(self, key, window, *, near):
+    def look(self, key, plan, *, near):
         self._do("predict", key.index)
-        return np.zeros((2, 2), np.uint16), 0.25
+        self.seen.add(key)
+
+    def has_seen(self, key):
+        return key in self.seen
+
+    def said(self, key):
+        return np.full((2, 2), len(self.seen), np.uint16), 0.25
 
     def embed(self, key, window, *, near=True):
         self._do("encode", key.index)
@@ -188,3 +196,16 @@ def test_after_close_nothing_is_begun(at_work):
 )
 def test_priorities(index, expected):
     assert priority(SliceKey(0, index), SliceKey(0, 5)) is expected
+
+
+def test_a_slice_is_told_again_once_the_slices_around_it_were_looked_at(at_work):
+    """In the order 5, 4, 6, 3: the fifth is whole after the sixth, and the last one tells all that waited for it."""
+    at_work.model.reach = 1
+    at_work.predictor.refresh(plan(5, 3, 4, 5, 6))
+    for _ in range(4):
+        next_begins(at_work)
+        finish(at_work)
+    at_work.queue.run_until(lambda: len(at_work.told.slices) == 6)
+    assert [(told.key.index, int(told.labels[0, 0])) for told in at_work.told.slices] == [
+        (5, 1), (4, 2), (5, 3), (6, 3), (4, 4), (3, 4),
+    ]  # fmt: skip

@@ -129,7 +129,7 @@ def test_change_is_counted_from_the_second_adapter_on(make_session):
     refresh = session._refresh
     refresh._active = True
     for epoch, column in ((1, 0), (2, 1)):
-        refresh._epoch = epoch
+        refresh._epoch, refresh._waiting = epoch, {SliceKey(0, 3)}
         labels = np.zeros((24, 20), np.uint16)
         labels[:, column : column + 2] = 1
         refresh.take(taken(SliceKey(0, 3), labels, epoch))

@@ -1,0 +1,83 @@
+"""What the slices around a slice say of it: the classes' log-probabilities, weighted by distance.
+
+The automatic decoder sees one slice at a time, and structures go on from slice to slice. So what it says of a slice is
+joined with what it says of its neighbours, as a geometric mean with the weights of a Gaussian in mm; slices that the
+user gave speak with certainty. On a CT (30 slices, 5 given), an MR (20) and a brain MR with thick slices (25), the
+standard deviation that gave the best Dice was 4 to 5 mm, whether slices were 3, 6, 6.5 or 9 mm apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_samadapt.imaging.volume import Volume
+
+SIGMA_MM = 4.0
+MOST_SLICES = 3.0
+"""No larger standard deviation, in slices: a mouse is no man, and more slices would cost more."""
+LEAST_WEIGHT = 0.05
+_FLOOR = 1e-3  # nobody is surer than this
+
+
+def slice_weights(volume: Volume, axis: int) -> tuple[float, ...]:
+    """What slices 0, 1, 2 ... away along a numpy axis count; (1.0,) where slices have no distance in mm."""
+    if not volume.spatial:
+        return (1.0,)
+    sigma = min(SIGMA_MM / volume.spacing[axis], MOST_SLICES)
+    reach = int(sigma * math.sqrt(-2 * math.log(LEAST_WEIGHT)))
+    return tuple(math.exp(-0.5 * (away / sigma) ** 2) for away in range(reach + 1))
+
+
+class Neighbours:
+    """The latest class probabilities of slices along one axis, as many as are needed for going outwards from one.
+
+    `given` are the slices (H, W) whose ids are known.
+    """
+
+    def __init__(self, weights: Sequence[float], class_ids: Sequence[int]) -> None:
+        self._weights = tuple(weights)
+        self._ids = (0, *class_ids)
+        self._maps: OrderedDict[int, Tensor] = OrderedDict()
+        self.given: Mapping[int, NDArray[np.integer]] = {}
+
+    @property
+    def reach(self) -> int:
+        """How many slices away a neighbour still counts."""
+        return len(self._weights) - 1
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._maps
+
+    def put(self, index: int, probabilities: Tensor) -> None:
+        """Take what the decoder says of a slice (K + 1, H, W); the one put longest ago may have to go."""
+        self._maps[index] = probabilities.clamp(min=_FLOOR).log().half()
+        self._maps.move_to_end(index)
+        while len(self._maps) > 4 * self.reach + 2:  # two fronts that move apart
+            self._maps.popitem(last=False)
+
+    def mixed(self, index: int) -> Tensor:
+        """The probabilities (K + 1, H, W) of a slice that was put, joined with the neighbours that are known."""
+        total, weights = self._maps[index].float(), 1.0
+        for away, weight in enumerate(self._weights[1:], 1):
+            for other in (index - away, index + away):
+                if other in self.given:
+                    total.add_(self._certain(other, total), alpha=weight)
+                elif other in self._maps:
+                    total.add_(self._maps[other], alpha=weight)
+                else:
+                    continue
+                weights += weight
+        return (total / weights).softmax(0)
+
+    def _certain(self, index: int, like: Tensor) -> Tensor:
+        """The log-probabilities of a given slice; an id that is no class of the model says nothing."""
+        labels = torch.from_numpy(self.given[index].astype(np.int64)).to(like.device)
+        ids = torch.tensor(self._ids, device=like.device)
+        return torch.where(labels == ids[:, None, None], 0.0, math.log(_FLOOR))

@@ -1,0 +1,89 @@
+"""What is joined from slice to slice: weights by distance, a geometric mean, given slices, as many maps as needed."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_samadapt.imaging.volume import Source, Volume
+from napari_samadapt.learning.neighbours import LEAST_WEIGHT, Neighbours, slice_weights
+
+IDS = (2, 7)
+
+
+def maps(seed: int, shape: tuple[int, int] = (3, 4)) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 0.9 * torch.randn(3, *shape, generator=generator).softmax(0) + 0.1 / 3
+
+
+def volume_of(dz: float, *, spatial: bool = True) -> Volume:
+    return Volume(np.zeros((4, 5, 6)), np.diag([1.0, 1.0, dz, 1.0]), source=Source(spatial=spatial))
+
+
+@pytest.mark.parametrize(
+    ("dz", "reach", "first"),
+    [
+        (3.0, 3, np.exp(-0.5 * (3 / 4) ** 2)),
+        (6.0, 1, np.exp(-0.5 * (6 / 4) ** 2)),
+        (1.0, 7, np.exp(-0.5 * (1 / 3) ** 2)),  # no more than three slices for one standard deviation
+        (0.1, 7, np.exp(-0.5 * (1 / 3) ** 2)),
+        (12.0, 0, None),
+    ],
+)
+def test_weights_fall_with_the_distance_in_mm(dz, reach, first):
+    weights = slice_weights(volume_of(dz), 0)
+    assert len(weights) == reach + 1
+    assert weights[0] == 1.0
+    assert all(weight >= LEAST_WEIGHT for weight in weights)
+    if first is not None:
+        assert weights[1] == pytest.approx(first)
+
+
+def test_slices_without_a_distance_stand_alone():
+    assert slice_weights(volume_of(1.0, spatial=False), 0) == (1.0,)
+
+
+def test_a_slice_is_the_weighted_geometric_mean_of_its_neighbours():
+    around = Neighbours((1.0, 0.5, 0.2), IDS)
+    for index in range(5):
+        around.put(index, maps(index))
+    logs = torch.stack([maps(index).log() for index in range(5)])
+    expected = torch.einsum("s,schw->chw", torch.tensor([0.2, 0.5, 1.0, 0.5, 0.2]) / 2.4, logs).softmax(0)
+    torch.testing.assert_close(around.mixed(2), expected, rtol=0, atol=2e-3)
+    at_the_end = torch.einsum("s,schw->chw", torch.tensor([1.0, 0.5, 0.2]) / 1.7, logs[:3]).softmax(0)
+    torch.testing.assert_close(around.mixed(0), at_the_end, rtol=0, atol=2e-3)
+
+
+def test_alone_it_is_what_the_decoder_says():
+    around = Neighbours((1.0, 0.5), IDS)
+    around.put(9, maps(0))
+    torch.testing.assert_close(around.mixed(9), maps(0), rtol=0, atol=2e-3)
+
+
+def test_a_given_slice_speaks_for_its_ids_and_not_for_itself():
+    around = Neighbours((1.0, 0.9), IDS)
+    undecided = torch.full((3, 1, 3), 1 / 3)
+    around.put(1, undecided)
+    around.put(2, undecided)
+    around.given = {2: np.array([[0, 7, 99]], np.uint16)}  # 99 is no class of the model: nothing is said
+    said = around.mixed(1)
+    assert said.argmax(0)[0, :2].tolist() == [0, 2]
+    torch.testing.assert_close(said[:, 0, 2], torch.full((3,), 1 / 3))
+    torch.testing.assert_close(around.mixed(2), undecided)
+
+
+@given(reach=st.integers(0, 4), start=st.integers(0, 19))
+def test_going_outwards_nothing_needed_is_forgotten(reach, start):
+    """From any slice, one step on each side in turn: what completes a slice is still there."""
+    around, seen, whole = Neighbours((1.0,) * (reach + 1), IDS), set(), set()
+    for index in sorted(range(20), key=lambda index: (abs(index - start), index)):
+        around.put(index, maps(index, (1, 1)))
+        seen.add(index)
+        for other in range(max(0, index - reach), min(20, index + reach + 1)):
+            needed = set(range(max(0, other - reach), min(20, other + reach + 1)))
+            if needed <= seen:
+                assert all(one in around for one in needed)
+                whole.add(other)
+    assert whole == set(range(20))
+    assert sum(index in around for index in range(20)) <= 4 * reach + 2
