@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 _REDRAW_SECONDS = 0.2
 _MAX_POINTS = 4000
+_PADDING = 0.3  # of the range, above and below: room for half a number at its ends
 _LOSS, _DICE = "#e69f00", "#56b4e9"
 _TEXT = "#7b8490"  # readable on the dark and on the light theme
 _HEIGHT = 72
@@ -36,7 +37,7 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
         self.ci.layout.setSpacing(4)
         self._loss_plot = self._make_plot(0, "loss")
         self._dice_plot = self._make_plot(1, _DICE_TITLE)
-        self._dice_plot.setYRange(0.0, 1.0, padding=0.02)
+        self._dice_plot.setYRange(0.0, 1.0, padding=_PADDING)
         self._dice_plot.getAxis("left").setTicks([[(0.0, "0"), (1.0, "1")]])
         self._raw_curve = self._loss_plot.plot(pen=pyqtgraph.mkPen(_LOSS + "60", width=1))
         self._loss_curve = self._loss_plot.plot(pen=pyqtgraph.mkPen(_LOSS, width=2))
@@ -86,6 +87,10 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
                 plot.getAxis(side).setStyle(showValues=bool(shown))
         title = _DICE_TITLE if self._dices else f"{_DICE_TITLE}: from 3 slices on"
         self._dice_plot.setTitle(title, size=_TITLE_SIZE, color=_TEXT)
+        if self._losses:
+            ends = sorted({min(self._losses), max(self._losses)})
+            self._loss_plot.setYRange(ends[0], ends[-1], padding=_PADDING)
+            self._loss_plot.getAxis("left").setTicks([[(end, f"{end:.2g}") for end in ends]])
         self._raw_curve.setData(self._steps, self._losses)
         self._loss_curve.setData(self._steps, smoothed(self._losses))
         self._dice_curve.setData(self._dice_steps, self._dices)
@@ -115,7 +120,6 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
             axis.setPen(_TEXT)
             axis.enableAutoSIPrefix(False)
         plot.getAxis("left").setWidth(30)
-        plot.getAxis("left").setTickDensity(0.5)  # more would lie over each other
         plot.getAxis("bottom").setHeight(16)
         plot.showGrid(y=True, alpha=0.2)
         return plot

@@ -213,9 +213,7 @@ class Dock(QWidget):
 
     def _taken_out(self) -> None:
         if self.files.unsaved:
-            notify.tell(
-                "Your masks are kept: open the dock again, and they are offered under Unfinished work."
-            )
+            notify.tell("Masks kept: open the dock again to go on. They are offered under Unfinished work.")
         self.shut_down()
         self.deleteLater()
 

@@ -85,10 +85,11 @@ def told(offer: Offer, now: float) -> str:
     shown = set(np.unique(work.pages.annotation).tolist())
     names = [one.name for one in work.settings.classes.shown if one.id in shown]
     gap = max(0.0, journal.ended - recovered.last)
+    touched = len(work.pages.marks)
     lines = [
         journal.header.name,
         "",
-        f"{len(work.pages.marks)} slices with masks, {accepted} of them accepted",
+        f"{touched} slice{'' if touched == 1 else 's'} with masks, {accepted} accepted",
         f"Classes: {', '.join(names[:6])}{' …' if len(names) > 6 else ''}"
         if names
         else "No voxel is labelled",

@@ -102,7 +102,7 @@ def test_unfinished_work_is_offered_and_recovered(qtbot, open_dock, scan):
     dock = open_dock(scan)
     dialog = dock.cases.dialog
     said = " ".join(label.text() for label in dialog.findChildren(QLabel))
-    assert "scan\n\n2 slices with masks, 1 of them accepted\nClasses: <b>liver</b>" in said
+    assert "scan\n\n2 slices with masks, 1 accepted\nClasses: <b>liver</b>" in said
     assert "Last change: edit of slice 4" in said
     assert not dialog.findChildren(QLabel)[0].pixmap().isNull()
     press(dialog, "Recover")
