@@ -1,15 +1,17 @@
 """Time and memory of every adapter method, in one run.
 
     python benchmarks/adapters.py [--geometry mini|vit-b] [--full] [--methods lora,conv-lora] [--rounds 7]
-        [--device cuda] [--dtype bf16] [--batch 1,4] [--report FILE.json]
+        [--device cuda] [--dtype bf16] [--batch 1,4] [--threads 2] [--report FILE.json]
 
 A step is a forward of the whole image encoder, the mean square of its embedding as the loss, the backward pass and
 the optimiser's step; a forward is one without gradients. `vit-b` is one windowed and one global block of ViT-B at
 1024 pixels (25 windows of 14 x 14 and 64 x 64 tokens, width 768), with `--full` all twelve; `mini` is its whole
 encoder. Methods take turns in every round, and a ratio is the median over rounds of the ratio to LoRA in the same
-round, so that what else the machine does falls on all alike. Memory is the peak of a step above what was allocated
-before it: on a GPU from CUDA's allocator, on a CPU the highest running sum of the allocations that torch's profiler
-saw. The row `conv-lora (naive)` resamples maps and routes by reading the choice back, as the official code does.
+round, so that what else the machine does falls on all alike. On a CPU with one thread, the default there, the seconds
+are those of the processor; with more threads, and on a GPU, those of the clock. Memory is the peak of a step above
+what was allocated before it: on a GPU from CUDA's allocator, on a CPU the highest running sum of the allocations that
+torch's profiler saw. The row `conv-lora (naive)` resamples maps and routes by reading the choice back, as the official
+code does.
 """
 
 import argparse
@@ -117,18 +119,24 @@ def build_encoder(geometry: str, full: bool) -> PromptableSam:
     return build_vit(VIT_SHAPES["vit_b"] if full else TWO_BLOCKS, 1024, "vit_b")
 
 
-def seconds_of(action: Callable[[], None], device: str) -> float:
-    """Wall time of one call, with what it left running on a GPU."""
-    started = time.perf_counter()
+def seconds_of(action: Callable[[], None], clock: Callable[[], float]) -> float:
+    """How long one call takes."""
+    started = clock()
     action()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return clock() - started
 
 
-def timed_rounds(actions: Sequence[Callable[[], None]], rounds: int, device: str) -> list[list[float]]:
+def gpu_clock() -> float:
+    """Seconds, once the GPU has done what was asked of it."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def timed_rounds(
+    actions: Sequence[Callable[[], None]], rounds: int, clock: Callable[[], float]
+) -> list[list[float]]:
     """Seconds of each action (one list each) over rounds in which all take turns; a first round does not count."""
-    times = [[seconds_of(action, device) for action in actions] for _ in range(rounds + 1)]
+    times = [[seconds_of(action, clock) for action in actions] for _ in range(rounds + 1)]
     return [list(column) for column in zip(*times[1:], strict=True)]
 
 
@@ -166,8 +174,10 @@ def highest_sum(changes: Iterable[int]) -> int:
 def measure(methods: Sequence[str], options: argparse.Namespace, batch: int) -> list[Row]:
     """A row for each method; LoRA is among them."""
     contenders = [Contender(method, options, batch) for method in methods]
-    step = timed_rounds([c.step for c in contenders], options.rounds, options.device)
-    forward = timed_rounds([c.forward for c in contenders], options.rounds, options.device)
+    on_cpu = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    clock = gpu_clock if options.device == "cuda" else on_cpu
+    step = timed_rounds([c.step for c in contenders], options.rounds, clock)
+    forward = timed_rounds([c.forward for c in contenders], options.rounds, clock)
     reference = list(methods).index(REFERENCE)
     return [
         Row(
@@ -217,7 +227,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=tuple(TYPES), default="fp32", help="below fp32 under autocast")
     parser.add_argument("--batch", default="1", help="images in a step; several sizes separated by commas")
-    parser.add_argument("--threads", type=int, help="torch's threads on a CPU")
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads on a CPU")
     parser.add_argument("--report", type=Path, help="write every figure here")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -227,8 +237,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads)
     report = {}
     for batch in map(int, options.batch.split(",")):
         rows = measure(chosen_methods(options.methods), options, batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from adapters import (
@@ -39,9 +41,10 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 def test_actions_take_turns_and_the_first_round_does_not_count() -> None:
     calls: list[str] = []
-    times = rounds_of([lambda: calls.append("a"), lambda: calls.append("b")], rounds=2, device="cpu")
+    actions, ticks = [lambda: calls.append("a"), lambda: calls.append("b")], itertools.count()
+    times = rounds_of(actions, rounds=2, clock=lambda: float(next(ticks) ** 2))
     assert calls == ["a", "b"] * 3
-    assert [len(column) for column in times] == [2, 2]
+    assert times == [[5**2 - 4**2, 9**2 - 8**2], [7**2 - 6**2, 11**2 - 10**2]]
 
 
 def test_peak_memory_sees_what_is_held_at_once() -> None:
