@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 from napari.components import ViewerModel
 
+_NAME = "samadapt-canvas-context"
 
-class CanvasContext:
-    """Makes the canvas's OpenGL context the current one before a layer is removed.
+
+def keep_context_current(viewer: ViewerModel) -> None:
+    """Make the canvas's OpenGL context the current one when layers are removed, as long as there is the viewer.
 
     napari's `VispyCanvas._clean_and_update_scenegraph` then calls vispy's `context.finish()`, which deletes textures,
     buffers and shaders at once, in whichever context is current: outside of a paint that may be Qt's own, which draws
     the window. Shaders deleted there are missing in the canvas's, whose next `glDrawArrays` is a segmentation fault.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
-        viewer.layers.events.removing.connect(self._make_current)
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._viewer.layers.events.removing.disconnect(self._make_current)
-
-    def _make_current(self, _event: Any = None) -> None:
+    def make_current() -> None:
         # A model of a viewer has no window, a closed window no canvas. napari offers no public way to it.
         with suppress(AttributeError, RuntimeError):
-            self._viewer.window._qt_viewer.canvas._scene_canvas.set_current()
+            viewer.window._qt_viewer.canvas._scene_canvas.set_current()
+
+    events = viewer.layers.events
+    for emitter in (
+        events.removing,
+        events.end_batch,
+    ):  # of one layer; of all at once, as when a viewer is closed
+        if _NAME not in emitter.callback_refs:
+            emitter.connect(make_current, ref=_NAME, position="first")

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_samadapt.imaging.volume import Volume
 
 from . import notify
-from .canvas_context import CanvasContext
+from .canvas_context import keep_context_current
 from .canvas_tools import CanvasTools
 from .case_keeper import CaseKeeper
 from .case_keeper import DockActs as CaseActs
@@ -103,7 +103,7 @@ class Dock(QWidget):
             lambda: self._fitted and not self.window().isVisible(),
             self._post,
         )
-        self._context = CanvasContext(self._viewer)
+        keep_context_current(self._viewer)
         self._watch.adopt_open_image()
 
     @property
@@ -181,7 +181,6 @@ class Dock(QWidget):
         self.companions.close()
         self.close_session()
         self._in_window.close()
-        self._context.close()
         self._running.end()
 
     def showEvent(self, event: QShowEvent) -> None:

@@ -144,7 +144,6 @@ def test_the_strip_lies_under_the_canvas_and_leaves_with_the_dock(qtbot, small_w
     dock.shut_down()
     qtbot.waitUntil(lambda: canvas.height() > height)
     assert not strip.isVisible()
-    viewer.window._qt_viewer.canvas._scene_canvas.set_current()  # the dock does it no more: see CanvasContext
 
 
 def test_the_keyboard_goes_to_the_canvas_and_comes_to_the_tour(qtbot, small_window, volume):
