@@ -89,9 +89,9 @@ def encode_first_blocks(sam: PromptableSam, image: NDArray[np.floating], depth: 
 
 @torch.no_grad()
 def encode_last_blocks(sam: PromptableSam, first: SlicePrefix) -> ImageEmbedding:
-    """The rest of `encode_slice`, to within the rounding of float16."""
-    dtype = sam.pixel_mean.dtype
-    prefix = Prefix(first.prefix.tokens.to(dtype), tuple(level.to(dtype) for level in first.prefix.fine))
+    """The rest of `encode_slice`, to within the rounding of float16; `first` may lie on another device."""
+    like = sam.pixel_mean
+    prefix = Prefix(first.prefix.tokens.to(like), tuple(level.to(like) for level in first.prefix.fine))
     features, fine = sam.encode_suffix(prefix, first.depth)
     return ImageEmbedding(features, fine, first.input_size, first.original_size)
 

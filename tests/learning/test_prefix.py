@@ -9,6 +9,7 @@ from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.adapters.adapter import Adapter
 from napari_samadapt.learning.fine_tune import FineTuneConfig, fine_tune
+from napari_samadapt.learning.predict import encode_first_blocks, encode_last_blocks
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.learning.semantic import SemanticSam
@@ -22,6 +23,13 @@ def test_two_parts_are_the_whole(tiny_sam, depth: int) -> None:
     assert torch.equal(embedding, whole)
     assert all(torch.equal(a, b) for a, b in zip(fine, whole_fine, strict=True))
     assert torch.equal(whole, tiny_sam.image_encoder(pixels))
+
+
+def test_a_prefix_of_another_device_is_taken_to_the_model(tiny_sam) -> None:
+    """One that comes from the disk lies in main memory, wherever the model is."""
+    first = encode_first_blocks(tiny_sam, np.zeros((20, 30), np.float32), 1)
+    embedding = encode_last_blocks(tiny_sam.to("meta"), first)
+    assert {tensor.device.type for tensor in (embedding.features, *embedding.fine)} == {"meta"}
 
 
 @pytest.mark.parametrize("method", adapters.METHODS)
