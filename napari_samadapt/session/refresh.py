@@ -34,6 +34,7 @@ class Refresh:
         self._epoch = 0
         self._focus = SliceKey(axis, self._count // 2)
         self._waiting: set[SliceKey] = set()
+        self._told: set[SliceKey] = set()  # in this epoch
         self._given: Mapping[int, NDArray[np.uint16]] = {}
         self._total = 0
         self._active = False
@@ -61,7 +62,8 @@ class Refresh:
         slices = {SliceKey(axis, index) for index in range(self._count)} if active else set()
         self._waiting = slices - self._book.marks.keys()
         self._total = len(self._waiting)
-        self._given = self._accepted()
+        self._told = set()
+        self._given = self._accepted(slices)
         self._predictor.refresh(self._plan(self._waiting))
         if active:
             self.progress.emit(0, self._total)
@@ -73,13 +75,19 @@ class Refresh:
             self._predictor.look(self._plan(()))
 
     def again(self, keys: Iterable[SliceKey]) -> None:
-        """Predict slices that were given back to the model."""
-        wanted = {key for key in keys if key.axis == self._axis and key not in self._book.marks}
-        if self._active and wanted:
-            self._total += len(wanted - self._waiting)
-            self._waiting |= wanted
-            self._given = self._accepted()
-            self._predictor.look(self._plan(wanted))
+        """Predict changed slices that were given back to the model, and go on from what is accepted now.
+
+        What it said since the last update is in sight again already, and was said with the slices around in mind.
+        """
+        changed = {key for key in keys if key.axis == self._axis}
+        given, indices = self._accepted(changed), {key.index for key in changed}
+        wanted = changed - self._book.marks.keys() - self._told
+        if not self._active or not (wanted or given or indices & self._given.keys()):
+            return
+        self._given = {index: labels for index, labels in self._given.items() if index not in indices} | given
+        self._total += len(wanted - self._waiting)
+        self._waiting |= wanted
+        self._predictor.look(self._plan(wanted))
 
     def take(self, result: SliceLabels) -> bool:
         """Show a prediction, unless the slice is the user's by now; False for one that is outdated."""
@@ -92,6 +100,7 @@ class Refresh:
             changed = changed_share(before, after) if key in self._waiting else known.changed
         self.known[key] = Evidence(result.doubt, changed, not after.any())
         self._waiting.discard(key)
+        self._told.add(key)
         if self._book.put_prediction(key, after, result.made_by):
             self.predicted.emit(key)
         self.progress.emit(self._total - len(self._waiting), self._total)
@@ -106,10 +115,11 @@ class Refresh:
     def _plan(self, keys: Iterable[SliceKey]) -> RefreshPlan:
         return RefreshPlan(self._epoch, self._window, self._focus, frozenset(keys), self._count, self._given)
 
-    def _accepted(self) -> dict[int, NDArray[np.uint16]]:
-        """Copies, for another thread to read."""
+    def _accepted(self, keys: Iterable[SliceKey]) -> dict[int, NDArray[np.uint16]]:
+        """Those of the slices that are accepted, copied for another thread to read."""
+        marks = self._book.marks
         return {
             key.index: take_slice(self._book.annotation, key).copy()
-            for key, mark in self._book.marks.items()
-            if mark.accepted and key.axis == self._axis
+            for key in keys
+            if key in marks and marks[key].accepted
         }

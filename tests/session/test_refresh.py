@@ -1,0 +1,65 @@
+"""What is asked of the predict thread, and what it is told of accepted slices."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from napari_samadapt.imaging.intensity import Window
+from napari_samadapt.imaging.volume import SliceKey, take_slice
+from napari_samadapt.session.label_book import LabelBook
+from napari_samadapt.session.messages import RefreshPlan, SliceLabels
+from napari_samadapt.session.refresh import Refresh
+
+SHAPE = (4, 5, 6)
+WINDOW = Window(0, 1)
+
+
+@pytest.fixture(params=[0, 1, 2])
+def desk(request):
+    """A refresh along each axis, with a predictor that only notes the plans it gets."""
+    plans: list[RefreshPlan] = []
+    book, predictor = LabelBook(SHAPE), SimpleNamespace(refresh=plans.append, look=plans.append)
+    refresh = Refresh(predictor, book, WINDOW, request.param)
+    refresh.begin(WINDOW, request.param, active=True)
+    return SimpleNamespace(axis=request.param, book=book, refresh=refresh, plans=plans)
+
+
+def tell(desk, key: SliceKey, value: int) -> None:
+    labels = np.full_like(take_slice(desk.book.annotation, key), value)
+    assert desk.refresh.take(SliceLabels(key, labels, desk.plans[-1].epoch, 0.25, made_by=1))
+
+
+def test_a_slice_given_back_is_asked_for_only_where_nothing_was_said_since_the_update(desk):
+    said, unsaid = SliceKey(desk.axis, 0), SliceKey(desk.axis, 1)
+    tell(desk, said, 7)
+    for key in (said, unsaid):
+        desk.book.begin_stroke(key)
+        desk.refresh.again([key])
+    for _ in range(2):
+        desk.book.undo()
+    desk.refresh.again([said, unsaid])
+    assert desk.plans[-1].keys == {unsaid}
+    assert (desk.book.displayed(said) == 7).all(), "what was said is in sight again"
+    desk.refresh.begin(WINDOW, desk.axis, active=True)
+    desk.book.begin_stroke(said)
+    desk.book.undo()
+    desk.refresh.again([said])
+    assert desk.plans[-1].keys == {said}, "nothing was said since this update"
+
+
+def test_plans_hold_the_slices_that_are_accepted_now(desk):
+    first, second = SliceKey(desk.axis, 0), SliceKey(desk.axis, 2)
+    for key, value in ((first, 3), (second, 4)):
+        tell(desk, key, value)
+        desk.book.accept(key)
+        desk.refresh.again([key])
+    held = desk.plans[-1].given
+    assert {index: labels.max() for index, labels in held.items()} == {0: 3, 2: 4}
+    assert held[0].shape == take_slice(desk.book.annotation, first).shape
+    desk.book.undo()
+    desk.refresh.again([second])
+    assert list(desk.plans[-1].given) == [0]
+    assert list(held) == [0, 2], "a plan that another thread reads does not change"
+    desk.refresh.again([SliceKey((desk.axis + 1) % 3, 0)])
+    assert list(desk.plans[-1].given) == [0]
