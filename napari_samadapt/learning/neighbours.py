@@ -23,15 +23,26 @@ SIGMA_MM = 4.0
 MOST_SLICES = 3.0
 """No larger standard deviation, in slices: a mouse is no man, and more slices would cost more."""
 LEAST_WEIGHT = 0.05
+LARGEST_BYTES = 512 * 2**20
+"""Of the maps that are kept; with many classes on large slices fewer neighbours count."""
 _FLOOR = 1e-3  # nobody is surer than this
+_BYTES = 2  # of a probability that is kept
+_PER_REACH, _AT_FRONTS = 4, 2  # maps that are kept: two fronts that move apart
 
 
-def slice_weights(volume: Volume, axis: int) -> tuple[float, ...]:
-    """What slices 0, 1, 2 ... away along a numpy axis count; (1.0,) where slices have no distance in mm."""
+def slice_weights(volume: Volume, axis: int, classes: int) -> tuple[float, ...]:
+    """What slices 0, 1, 2 ... away along a numpy axis count, where so many classes are told apart.
+
+    (1.0,) where slices have no distance in mm.
+    """
     if not volume.spatial:
         return (1.0,)
     sigma = min(SIGMA_MM / volume.spacing[axis], MOST_SLICES)
-    reach = int(sigma * math.sqrt(-2 * math.log(LEAST_WEIGHT)))
+    pixels = math.prod(volume.shape) // volume.shape[axis]
+    room = LARGEST_BYTES // (_BYTES * (classes + 1) * pixels)
+    reach = min(
+        int(sigma * math.sqrt(-2 * math.log(LEAST_WEIGHT))), max(0, (room - _AT_FRONTS) // _PER_REACH)
+    )
     return tuple(math.exp(-0.5 * (away / sigma) ** 2) for away in range(reach + 1))
 
 
@@ -59,7 +70,7 @@ class Neighbours:
         """Take what the decoder says of a slice (K + 1, H, W); the one put longest ago may have to go."""
         self._maps[index] = probabilities.clamp(min=_FLOOR).log().half()
         self._maps.move_to_end(index)
-        while len(self._maps) > 4 * self.reach + 2:  # two fronts that move apart
+        while len(self._maps) > _PER_REACH * self.reach + _AT_FRONTS:
             self._maps.popitem(last=False)
 
     def mixed(self, index: int) -> Tensor:

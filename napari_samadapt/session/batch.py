@@ -154,12 +154,12 @@ def predict_volume(
 ) -> NDArray[np.uint16]:
     """The class ids (z, y, x) that `model` sees in every slice along a numpy axis; 0 is background.
 
-    What it sees in the slices around, and what they are where they are `given`, counts for a slice too.
+    What it sees in the slices around, and what they are where they are `given` along that axis, counts for a slice too.
     """
     predicted = np.zeros(volume.shape, np.uint16)
     count = slice_count(volume.shape, axis)
-    around = Neighbours(slice_weights(volume, axis), model.class_ids)
-    around.given = {key.index: labels for key, labels in (given or {}).items()}
+    around = Neighbours(slice_weights(volume, axis, len(model.class_ids)), model.class_ids)
+    around.given = {key.index: labels for key, labels in (given or {}).items() if key.axis == axis}
     for index in range(count + around.reach):
         if index < count:
             image = render_slice(volume, SliceKey(axis, index), window)

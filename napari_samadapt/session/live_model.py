@@ -158,7 +158,8 @@ class LiveModel:
             raise RuntimeError("the plain model has no automatic decoder")
         if self._seen_with != (plan.epoch, self._model):
             self._seen_with = plan.epoch, self._model
-            self._around = Neighbours(slice_weights(self._volume, key.axis), self._model.class_ids)
+            ids = self._model.class_ids
+            self._around = Neighbours(slice_weights(self._volume, key.axis, len(ids)), ids)
         self._around.given = plan.given
         self._around.put(key.index, self._probabilities(key, plan.window, near=near))
 
@@ -246,6 +247,7 @@ class LiveModel:
     def _use(self, model: SemanticSam | None, state: AdapterState | None) -> None:
         """A method that leaves the encoder alone keeps the embeddings of the plain SAM."""
         self._model, self._state = model, state
+        self._around, self._seen_with = Neighbours((1.0,), ()), None
         self._encoder_version = state.version if state and adapters.adapters_of(self._sam) else 0
         self.cache.keep_only(self._encoder_version)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_samadapt.imaging.volume import Source, Volume
-from napari_samadapt.learning.neighbours import LEAST_WEIGHT, Neighbours, slice_weights
+from napari_samadapt.learning.neighbours import LARGEST_BYTES, LEAST_WEIGHT, Neighbours, slice_weights
 
 IDS = (2, 7)
 
@@ -32,7 +32,7 @@ def volume_of(dz: float, *, spatial: bool = True) -> Volume:
     ],
 )
 def test_weights_fall_with_the_distance_in_mm(dz, reach, first):
-    weights = slice_weights(volume_of(dz), 0)
+    weights = slice_weights(volume_of(dz), 0, 2)
     assert len(weights) == reach + 1
     assert weights[0] == 1.0
     assert all(weight >= LEAST_WEIGHT for weight in weights)
@@ -41,7 +41,17 @@ def test_weights_fall_with_the_distance_in_mm(dz, reach, first):
 
 
 def test_slices_without_a_distance_stand_alone():
-    assert slice_weights(volume_of(1.0, spatial=False), 0) == (1.0,)
+    assert slice_weights(volume_of(1.0, spatial=False), 0, 2) == (1.0,)
+
+
+@pytest.mark.parametrize(("classes", "reach"), [(1, 7), (30, 7), (60, 3), (117, 1), (400, 0)])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_with_many_classes_on_large_slices_fewer_neighbours_count(classes, reach, axis):
+    """The maps that are kept, float16, never take more than their share of the memory."""
+    shape = tuple(np.roll([4, 512, 512], axis))
+    volume = Volume(np.broadcast_to(np.zeros((), np.int16), shape), np.eye(4))
+    assert len(slice_weights(volume, axis, classes)) == reach + 1
+    assert reach == 0 or (4 * reach + 2) * 2 * (classes + 1) * 512 * 512 <= LARGEST_BYTES
 
 
 def test_a_slice_is_the_weighted_geometric_mean_of_its_neighbours():
