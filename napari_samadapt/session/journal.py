@@ -127,6 +127,11 @@ class Journal:
         """Write an act that was done then, in seconds since 1970."""
         self._queue.put((when, act))
 
+    @property
+    def failing(self) -> bool:
+        """True where the disk does not take it, from when that is told until it does again."""
+        return self._told
+
     def close(self, *, delete: bool, timeout: float = 1.0) -> None:
         """End it once what waits is written; `delete` where nothing in it is needed any more."""
         self._queue.put(_Finish(delete))

@@ -66,6 +66,11 @@ class CaseKeeper:
         self._ended = False
         self.dialog: RecoveryDialog | None = None
 
+    @property
+    def keeps(self) -> bool:
+        """True where what was done in the open session is offered again later, however the session ends."""
+        return self.journal is not None and not self.journal.failing
+
     # One session.
 
     def begin(self, session: Session) -> None:

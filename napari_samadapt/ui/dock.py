@@ -211,8 +211,11 @@ class Dock(QWidget):
     # inside
 
     def _taken_out(self) -> None:
-        if self.files.unsaved:
+        if self.files.unsaved and self.cases.keeps:
             notify.tell("Masks kept: open the dock again to go on. They are offered under Unfinished work.")
+        elif not self.files.may_leave(self.session, self.cases.ask_save):
+            self.layers = None  # nobody takes them out of the viewer
+            notify.tell("The masks stay in the viewer: save them with File ▸ Save Selected Layer.")
         self.shut_down()
         self.deleteLater()
 

@@ -1,5 +1,7 @@
 """1280×800 at 150 %: 853×533 pixels as Qt counts them. Three columns do not fit there, and no text may be cut off."""
 
+from types import SimpleNamespace
+
 import pytest
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
@@ -7,6 +9,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDockWidget,
     QLabel,
+    QMessageBox,
     QStyle,
     QStyleOptionComboBox,
     QToolButton,
@@ -113,9 +116,36 @@ def test_a_dock_that_napari_takes_out_ends(qtbot, small_window, volume, told, mo
     dock.open_volume(volume)
     qtbot.waitUntil(lambda: dock.session is not None)
     session, dock.files.unsaved = dock.session, True
+    monkeypatch.setattr(dock.cases, "journal", SimpleNamespace(failing=False, close=lambda delete: None))
     frame.destroyOnClose()
     qtbot.waitUntil(lambda: bool(session.called("close")))
     assert "Unfinished work" in told[-1][1]
+
+
+@pytest.mark.parametrize("journal", [None, SimpleNamespace(failing=True, close=lambda delete: None)])
+@pytest.mark.parametrize("answer", ["Cancel", "Discard"])
+def test_a_dock_that_is_taken_out_asks_where_no_journal_keeps_its_masks(
+    qtbot, small_window, volume, told, monkeypatch, journal, answer
+):
+    """As where another window has the case, or the disk is full."""
+    monkeypatch.setattr(qtbot, "addWidget", lambda widget: None)
+    window, frame, dock = small_window(9)
+    monkeypatch.setattr(dock.cases, "_on_found", lambda session, wanted, case, offers: case.release())
+    dock.open_volume(volume)
+    qtbot.waitUntil(lambda: dock.session is not None)
+    session, dock.files.unsaved = dock.session, True
+    monkeypatch.setattr(dock.cases, "journal", journal)
+    asked = []
+    monkeypatch.setattr(
+        QMessageBox,
+        "question",
+        lambda *args: asked.append(args[1]) or getattr(QMessageBox.StandardButton, answer),
+    )
+    frame.destroyOnClose()
+    qtbot.waitUntil(lambda: bool(session.called("close")))
+    assert asked == ["Unsaved work"]
+    assert ("annotation" in window._qt_viewer.viewer.layers) == (answer == "Cancel")
+    assert not any("Unfinished work" in text for _, text in told)
 
 
 def test_the_strip_lies_under_the_canvas_and_leaves_with_the_dock(qtbot, small_window, volume):
