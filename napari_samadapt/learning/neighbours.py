@@ -49,14 +49,15 @@ def slice_weights(volume: Volume, axis: int, classes: int) -> tuple[float, ...]:
 class Neighbours:
     """The latest class probabilities of slices along one axis, as many as are needed for going outwards from one.
 
-    `given` are the slices (H, W) whose ids are known.
+    `given` are the slices (H, W) uint16 whose ids are known.
     """
 
     def __init__(self, weights: Sequence[float], class_ids: Sequence[int]) -> None:
         self._weights = tuple(weights)
-        self._ids = (0, *class_ids)
+        self._planes = np.full(np.iinfo(np.uint16).max + 1, -1)  # of every id: where it is in the maps
+        self._planes[[0, *class_ids]] = range(len(class_ids) + 1)
         self._maps: OrderedDict[int, Tensor] = OrderedDict()
-        self.given: Mapping[int, NDArray[np.integer]] = {}
+        self.given: Mapping[int, NDArray[np.uint16]] = {}
 
     @property
     def reach(self) -> int:
@@ -75,20 +76,16 @@ class Neighbours:
 
     def mixed(self, index: int) -> Tensor:
         """The probabilities (K + 1, H, W) of a slice that was put, joined with the neighbours that are known."""
-        total, weights = self._maps[index].float(), 1.0
+        total = self._maps[index].float()
+        weights = torch.ones_like(total[:1])
         for away, weight in enumerate(self._weights[1:], 1):
             for other in (index - away, index + away):
                 if other in self.given:
-                    total.add_(self._certain(other, total), alpha=weight)
+                    planes = torch.from_numpy(self._planes[self.given[other]]).to(total.device)[None]
+                    known = weight * (planes >= 0)  # an id that is no class of the model says nothing
+                    total.scatter_add_(0, planes.clamp(min=0), -math.log(_FLOOR) * known)
+                    weights += known
                 elif other in self._maps:
                     total.add_(self._maps[other], alpha=weight)
-                else:
-                    continue
-                weights += weight
+                    weights += weight
         return (total / weights).softmax(0)
-
-    def _certain(self, index: int, like: Tensor) -> Tensor:
-        """The log-probabilities of a given slice; an id that is no class of the model says nothing."""
-        labels = torch.from_numpy(self.given[index].astype(np.int64)).to(like.device)
-        ids = torch.tensor(self._ids, device=like.device)
-        return torch.where(labels == ids[:, None, None], 0.0, math.log(_FLOOR))

@@ -83,6 +83,22 @@ def test_a_given_slice_speaks_for_its_ids_and_not_for_itself():
     torch.testing.assert_close(around.mixed(2), undecided)
 
 
+def test_a_given_slice_is_one_of_a_sure_decoder_and_unknown_ids_weaken_nothing():
+    """The smallest probability that counts is 0.001."""
+    labels = np.random.default_rng(0).choice(np.array([0, 2, 7], np.uint16), (3, 4))
+    sure = torch.from_numpy(np.stack([labels == one for one in (0, *IDS)])).float()
+    told, said = Neighbours((1.0, 0.9), IDS), Neighbours((1.0, 0.9), IDS)
+    for around in (told, said):
+        around.put(1, maps(3))
+    told.given = {2: labels}
+    said.put(2, sure)
+    torch.testing.assert_close(told.mixed(1), said.mixed(1), rtol=0, atol=2e-3)
+    alone = told.mixed(1).clone()
+    told.given = {2: np.full((3, 4), 65535, np.uint16)}
+    torch.testing.assert_close(told.mixed(1), maps(3), rtol=0, atol=2e-3)
+    assert not torch.allclose(alone, maps(3), atol=1e-2)
+
+
 @given(reach=st.integers(0, 4), start=st.integers(0, 19))
 def test_going_outwards_nothing_needed_is_forgotten(reach, start):
     """From any slice, one step on each side in turn: what completes a slice is still there."""
