@@ -78,7 +78,9 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 def models_folder() -> Path:
     """Where downloaded weights are kept: the user's cache, or the folder in NAPARI_SAMADAPT_MODELS."""
     named = os.environ.get(MODELS_VARIABLE)
-    return Path(named).expanduser() if named else user_cache_path("napari-samadapt") / "models"
+    return (
+        Path(named).expanduser() if named else user_cache_path("napari-samadapt", appauthor=False) / "models"
+    )
 
 
 def checkpoint_path(name: str) -> Path:

@@ -25,7 +25,9 @@ _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 def adapters_folder() -> Path:
     """Where saved adapters are kept: the platform's folder for data, or the one in NAPARI_SAMADAPT_ADAPTERS."""
     named = os.environ.get(ADAPTERS_VARIABLE)
-    return Path(named).expanduser() if named else user_data_path("napari-samadapt") / "adapters"
+    return (
+        Path(named).expanduser() if named else user_data_path("napari-samadapt", appauthor=False) / "adapters"
+    )
 
 
 @dataclass(frozen=True)

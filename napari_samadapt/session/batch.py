@@ -168,8 +168,8 @@ def predict_volume(
         if done >= 0:
             labels, _ = likeliest_class(model.class_ids, around.mixed(done))
             put_slice(predicted, SliceKey(axis, done), labels)
-            if on_slice is not None:
-                on_slice(done + 1, count)
+        if on_slice is not None:
+            on_slice(max(0, done + 1), count)
     return predicted
 
 

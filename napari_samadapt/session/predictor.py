@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from functools import partial
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from napari_samadapt.imaging.errors import SamAdaptError, for_log
@@ -53,6 +53,7 @@ class Predictor:
         self._plan: RefreshPlan | None = None
         self._to_predict: set[SliceKey] = set()
         self._to_encode: set[SliceKey] = set()
+        self._to_tell: deque[tuple[SliceKey, RefreshPlan]] = deque()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="samadapt-predict", daemon=True)
         self._thread.start()
@@ -79,6 +80,7 @@ class Predictor:
         with self._changed:
             self._plan = plan
             self._to_predict = set(plan.keys)
+            self._to_tell.clear()
             self._set_focus(plan)
             self._changed.notify()
 
@@ -145,6 +147,9 @@ class Predictor:
             return None
 
     def _next_slice(self) -> Task | None:
+        if self._to_tell:
+            done, looked_at_for = self._to_tell.popleft()
+            return lambda: self._tell(done, looked_at_for)
         plan, waiting = self._plan, self._to_predict | self._to_encode
         if plan is None or not waiting:
             return None
@@ -167,23 +172,35 @@ class Predictor:
 
     def _look_ahead(self, key: SliceKey, plan: RefreshPlan, *, predict: bool) -> None:
         """Predict a slice, or only encode it so that a click on it is answered at once."""
-        try:
+        with self._failing(key):
             near = priority(key, plan.focus) < Priority.REST
             if not predict:
                 self._model.embed(key, plan.window, near=near)
                 return
             self._model.look(key, plan, near=near)
-            told = {done: self._model.said(done) for done in self._ready(key)}
-        except Exception as error:  # noqa: BLE001  # told to the user; the thread lives on
+            ready = self._ready(key)
+            with self._changed:
+                self._to_tell.extend((done, plan) for done in ready)
+
+    def _tell(self, key: SliceKey, plan: RefreshPlan) -> None:
+        """What is said of a slice that was looked at, unless the model became another one since."""
+        with self._failing(key):
+            if self._model.has_seen(key):
+                labels, doubt = self._model.said(key)
+                result = SliceLabels(key, labels, plan.epoch, doubt, self._model.version)
+                self._post(lambda: self._predicted(result))
+
+    @contextmanager
+    def _failing(self, key: SliceKey) -> Iterator[None]:
+        """Tell the user of an error; the thread lives on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
             message = in_plain_words(f"Slice {key.index} could not be predicted", error)
             with self._changed:  # the other slices would fail alike
-                self._to_predict.clear()
-                self._to_encode.clear()
+                for waiting in (self._to_predict, self._to_encode, self._to_tell):
+                    waiting.clear()
             self._post(lambda: self._failed(message))
-            return
-        for done, (labels, doubt) in told.items():
-            result = SliceLabels(done, labels, plan.epoch, doubt, self._model.version)
-            self._post(partial(self._predicted, result))
 
     def _ready(self, key: SliceKey) -> list[SliceKey]:
         """What can be told once `key` was looked at: slices that have now all they need, and itself anyway."""

@@ -36,7 +36,7 @@ _SUFFIX, _PART = ".prefix", ".part"
 def prefix_folder() -> Path:
     """Where a user's entries are: the cache folder, or that of the environment variable SAMADAPT_CACHE_DIR."""
     named = os.environ.get(CACHE_VARIABLE)
-    return (Path(named) if named else user_cache_path("napari-samadapt")) / "activations"
+    return (Path(named) if named else user_cache_path("napari-samadapt", appauthor=False)) / "activations"
 
 
 class PrefixFiles:

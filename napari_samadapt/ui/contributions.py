@@ -41,8 +41,11 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] |
     """
     if not isinstance(path, str | Path):
         return None
-    if Path(path).is_dir() and not holds_dicom(Path(path)):
-        return None
+    try:
+        if Path(path).is_dir() and not holds_dicom(Path(path)):
+            return None
+    except OSError:
+        pass  # reading it will tell why
     return read_layers
 
 

@@ -209,3 +209,28 @@ def test_a_slice_is_told_again_once_the_slices_around_it_were_looked_at(at_work)
     assert [(told.key.index, int(told.labels[0, 0])) for told in at_work.told.slices] == [
         (5, 1), (4, 2), (5, 3), (6, 3), (4, 4), (3, 4),
     ]  # fmt: skip
+
+
+def test_a_click_goes_before_what_is_to_be_told(at_work):
+    told = at_work.model.said
+    at_work.model.said = lambda key: at_work.model._do("tell", key.index) or told(key)
+    at_work.model.reach = 1
+    at_work.predictor.refresh(plan(5, 4, 5))
+    order = []
+    for _ in range(5):
+        order.append(next_begins(at_work)[:2])
+        if order[-1] == ("predict", 4):
+            at_work.predictor.ask(click(9))
+        finish(at_work)
+    assert order == [("predict", 5), ("tell", 5), ("predict", 4), ("click", 9), ("tell", 5)]
+
+
+def test_nothing_is_told_of_a_slice_once_the_model_is_another(at_work):
+    at_work.predictor.refresh(plan(5, 5))
+    next_begins(at_work)
+    changed = at_work.predictor.run(lambda model: model.seen.clear())
+    finish(at_work)
+    assert at_work.queue.run_until(changed.done)
+    at_work.predictor.run(lambda model: None).result(5)
+    at_work.predictor.close()
+    assert not at_work.told.slices

@@ -121,3 +121,11 @@ def test_a_resampled_copy_is_called_so():
     data = np.zeros((3, 4, 5), np.int16)
     copy = Volume(data, np.eye(4), Source(Path("scan.nii"), "dicom", resampled=True))
     assert contributions.image_layer_tuple(copy)[1]["name"] == "scan (resampled)"
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told_when_it_is_read(tmp_path, monkeypatch):
+    def locked(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(contributions, "holds_dicom", locked)
+    assert contributions.get_reader(str(tmp_path)) is contributions.read_layers
