@@ -113,7 +113,9 @@ def test_the_entries_not_used_for_longest_give_way(sam, key, image, tmp_path) ->
 def test_the_folder_is_the_users_cache_or_named(monkeypatch, tmp_path) -> None:
     assert prefix_folder().parent == Path(os.environ["SAMADAPT_CACHE_DIR"])
     monkeypatch.delenv("SAMADAPT_CACHE_DIR")
-    monkeypatch.setattr("napari_samadapt.session.prefix_files.user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(
+        "napari_samadapt.session.prefix_files.user_cache_path", lambda name, **_: tmp_path / name
+    )
     assert prefix_folder() == tmp_path / "napari-samadapt" / "activations"
 
 
