@@ -65,7 +65,7 @@ class LiveModel:
         self._prefix_files = prefix_files
         self._costs: tuple[BlockCost, ...] | None = None
         self._around = Neighbours((1.0,), ())
-        self._seen_with: tuple[int, SemanticSam] | None = None
+        self._seen_with: tuple[int, int, SemanticSam] | None = None  # refresh, axis, model
         self._frozen = 0  # blocks before the first adapter, now and of the method that is to be trained
 
     @property
@@ -156,8 +156,8 @@ class LiveModel:
         """See what the automatic decoder says of a slice of a plan. The embedding is the one that clicks use."""
         if self._model is None:
             raise RuntimeError("the plain model has no automatic decoder")
-        if self._seen_with != (plan.epoch, self._model):
-            self._seen_with = plan.epoch, self._model
+        if self._seen_with != (plan.epoch, key.axis, self._model):
+            self._seen_with = plan.epoch, key.axis, self._model
             ids = self._model.class_ids
             self._around = Neighbours(slice_weights(self._volume, key.axis, len(ids)), ids)
         self._around.given = plan.given
@@ -165,7 +165,7 @@ class LiveModel:
 
     def has_seen(self, key: SliceKey) -> bool:
         """Whether `said` can be asked."""
-        return key.index in self._around
+        return self._seen_with is not None and self._seen_with[1] == key.axis and key.index in self._around
 
     def said(self, key: SliceKey) -> tuple[NDArray[np.uint16], float]:
         """Class ids (H, W) of a slice that was looked at, by it and its neighbours, and the doubt of them in [0, 1]."""
@@ -174,9 +174,14 @@ class LiveModel:
         return labels, doubt(labels, confidence)
 
     def uncertainty(self, key: SliceKey, window: Window) -> NDArray[np.float32] | None:
-        """How unsure the automatic decoder is of each pixel (H, W) of a slice; None while there is none."""
+        """How unsure the automatic decoder is of each pixel (H, W) of a slice; None while there is none.
+
+        With the slice's neighbours where they are at hand, as the prediction that is shown.
+        """
         if self._model is None:
             return None
+        if self.has_seen(key):
+            return uncertainty(self._around.mixed(key.index))
         return uncertainty(self._probabilities(key, window, near=True))
 
     def _probabilities(self, key: SliceKey, window: Window, *, near: bool) -> Tensor:

@@ -242,3 +242,16 @@ def wait_for_predictor(session, queue) -> bool:
     """Everything but predictions that was asked of the thread is done."""
     done = session._predictor.run(lambda live: None, urgent=False)
     return queue.run_until(done.done, 30)
+
+
+def test_the_doubt_that_is_shown_is_that_of_the_prediction_with_its_neighbours(live, volume) -> None:
+    live.fit(asked(volume, [sample(volume, 2)]))
+    alone = live.uncertainty(SliceKey(0, 4), WINDOW)
+    given = {index: np.zeros((24, 20), np.uint16) for index in (3, 5)}
+    plan = RefreshPlan(1, WINDOW, SliceKey(0, 4), frozenset(), 6, given)
+    live.look(SliceKey(0, 4), plan, near=True)
+    joined = live.uncertainty(SliceKey(0, 4), WINDOW)
+    assert joined[8:14, 7:12].mean() > alone[8:14, 7:12].mean() + 0.1, (
+        "the slices beside it have nothing there"
+    )
+    assert not live.has_seen(SliceKey(1, 4)), "of another axis"
