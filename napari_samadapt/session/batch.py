@@ -150,16 +150,14 @@ def predict_volume(
     axis: int,
     window: Window,
     on_slice: OnSlice | None = None,
-    given: Mapping[SliceKey, NDArray[np.uint16]] | None = None,
 ) -> NDArray[np.uint16]:
     """The class ids (z, y, x) that `model` sees in every slice along a numpy axis; 0 is background.
 
-    What it sees in the slices around, and what they are where they are `given` along that axis, counts for a slice too.
+    What it sees in the slices around counts for a slice too.
     """
     predicted = np.zeros(volume.shape, np.uint16)
     count = slice_count(volume.shape, axis)
     around = Neighbours(slice_weights(volume, axis, len(model.class_ids)), model.class_ids)
-    around.given = {key.index: labels for key, labels in (given or {}).items() if key.axis == axis}
     for index in range(count + around.reach):
         if index < count:
             image = render_slice(volume, SliceKey(axis, index), window)
@@ -228,7 +226,8 @@ def adapt_volume(
 ) -> Adapted:
     """Adapt `sam` (changed in place) to labelled slices of one axis, and predict every slice along that axis.
 
-    Every id in `slices` is a class; specks of the prediction are dropped for those that are in one piece there. From
+    The prediction is what the saved adapter predicts again: the given slices do not count for their neighbours, as they
+    do in a session. Every id in `slices` is a class; specks of the prediction are dropped for those that are in one piece there. From
     four slices on, one is held out for the first part of the training, so that the report can say how well a slice is
     predicted that was not seen. `load_seconds` goes into the report as it is.
     Raises SamAdaptError when the slices cannot be learnt from.
@@ -242,7 +241,7 @@ def adapt_volume(
     training = samples[:middle] + samples[middle + len(held_out) :]
     episode = run_episode(model, training, config, on_step, held_out)
     started = perf_counter()
-    prediction = predict_volume(model, volume, axis, window, on_slice, slices)
+    prediction = predict_volume(model, volume, axis, window, on_slice)
     for class_id in in_one_piece(slices.values()):
         prediction[specks(prediction == class_id)] = 0
     report = AdaptReport(

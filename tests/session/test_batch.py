@@ -49,14 +49,12 @@ def test_predictions_land_on_their_slices(monkeypatch, axis):
     monkeypatch.setattr(batch, "slice_weights", lambda volume, axis, classes: (1.0, 0.3))
     seen = []
     model = types.SimpleNamespace(class_ids=range(1, 60))
-    across = SliceKey((axis + 1) % 3, 0)  # of another size, and no neighbour
     predicted = batch.predict_volume(
         model,
         VOLUME,
         axis,
         WINDOW,
         lambda done, count: seen.append((done, count)),
-        {across: np.ones((9, 9), np.uint16)},
     )
     np.testing.assert_array_equal(predicted, np.arange(60).reshape(3, 4, 5))
     assert seen[-1] == (VOLUME.shape[axis], VOLUME.shape[axis])
