@@ -227,9 +227,9 @@ def adapt_volume(
     """Adapt `sam` (changed in place) to labelled slices of one axis, and predict every slice along that axis.
 
     The prediction is what the saved adapter predicts again: the given slices do not count for their neighbours, as they
-    do in a session. Every id in `slices` is a class; specks of the prediction are dropped for those that are in one piece there. From
-    four slices on, one is held out for the first part of the training, so that the report can say how well a slice is
-    predicted that was not seen. `load_seconds` goes into the report as it is.
+    do in a session. Every id in `slices` is a class; specks of the prediction are dropped for those that are in one
+    piece there. From four slices on, one is held out for the first part of the training, so that the report can say how
+    well a slice is predicted that was not seen. `load_seconds` goes into the report as it is.
     Raises SamAdaptError when the slices cannot be learnt from.
     """
     class_ids = sorted({int(i) for labels in slices.values() for i in np.unique(labels)} - {0})
