@@ -239,7 +239,7 @@ class Dock(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         legend = StripLegend(self.panels.slice.strip)
         outer.addWidget(column_of(self.panels, self.companions, legend))
-        self._in_window = InWindow(self._viewer, self)
+        self._in_window = InWindow(self._viewer, self, self.panels.slice.strip, legend)
 
     def _begin(self) -> None:
         """Load the model that the user prefers, and offer unfinished work, unless a volume is open or asked for."""

@@ -1,4 +1,4 @@
-"""What the dock has in napari's window outside of its own frame: a column, the focus."""
+"""What the dock has in napari's window outside of its own frame: a column, the strip under the canvas, the focus."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from qtpy.QtWidgets import QWidget
 from .connections import Connections
 from .launch import fit_to_screen
 from .shared_column import SharedColumn
+from .slice_bar import SliceBar, canvas_of
+from .slice_strip import SliceStrip, StripLegend
 from .style import dock_style, font_points
 
 
 class InWindow:
     """Made with the dock; `close` gives the window back as it was."""
 
-    def __init__(self, viewer: ViewerModel, dock: QWidget) -> None:
+    def __init__(self, viewer: ViewerModel, dock: QWidget, strip: SliceStrip, legend: StripLegend) -> None:
         self._viewer, self._dock = viewer, dock
         self._column = SharedColumn()
+        self._bar = SliceBar(viewer, strip, legend)
         self._connections = Connections()
         self._connections.add(get_settings().appearance.events.font_size, self._set_style)
         self._connections.add(viewer.events.theme, self._set_style)
@@ -39,16 +42,9 @@ class InWindow:
         """Leave nothing behind."""
         self._connections.close()
         self._column.close()
+        self._bar.take_back()
 
     def _set_style(self, _event: object = None) -> None:
         style = dock_style(font_points(), get_theme(self._viewer.theme).text.as_hex())
-        self._dock.setStyleSheet(style)
-
-
-def canvas_of(viewer: ViewerModel) -> QWidget | None:
-    """The widget that the slice is drawn in; None where there is no window."""
-    try:
-        canvas: QWidget = viewer.window._qt_viewer.canvas.native  # napari has no public way there
-    except (AttributeError, RuntimeError):
-        return None
-    return canvas
+        for part in (self._dock, self._bar):
+            part.setStyleSheet(style)

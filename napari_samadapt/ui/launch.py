@@ -12,7 +12,6 @@ from napari_samadapt.imaging.reading import read_volume
 
 from .contributions import image_layer_tuple
 from .questions import read_asking
-from .screens import room_around
 
 WIDGET = "Segment and adapt SAM"
 """The dock's name in napari.yaml."""
@@ -36,7 +35,7 @@ def open_window(path: Path | None, choices: Mapping[str, str] | None = None) -> 
 
 def fit_to_screen(window: QWidget) -> None:
     """Shrink and move a window that reaches beyond its screen: with three columns napari's own size often does."""
-    available = room_around(window)
+    available = window.screen().availableGeometry()
     geometry = window.geometry()
     if not available.contains(geometry):
         window.resize(geometry.size().boundedTo(available.size()))

@@ -7,8 +7,6 @@ from contextlib import suppress
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-from .screens import room_around
-
 _LEAST_WIDTH, _LEAST_HEIGHT = 1150, 620  # of the screen, for a canvas that is worth it between two columns
 _TAB = "Segment"
 _LAYER_DOCKS = ("layer controls", "layer list")
@@ -23,7 +21,7 @@ class SharedColumn:
     def share(self, dock: QWidget) -> None:
         """Share the column of the QDockWidget that `dock` is in, where the screen is small."""
         window, own = dock.window(), dock.parentWidget()
-        size = room_around(window).size()
+        size = window.screen().availableGeometry().size()
         if size.width() >= _LEAST_WIDTH and size.height() >= _LEAST_HEIGHT:
             return
         if not isinstance(window, QMainWindow) or not isinstance(own, QDockWidget):

@@ -7,8 +7,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QFont, QKeyEvent
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
-from .screens import room_around
-
 PLOT_TEXT = "#7b8490"
 """Readable on the dark and on the light theme."""
 _MARGIN = 10
@@ -31,7 +29,7 @@ class ToolWindow(QDialog):
     def present(self) -> None:
         """Show the window in front, no larger than the screen."""
         if not self.isVisible():
-            available = room_around(self)
+            available = self.screen().availableGeometry()
             width, height = (
                 min(self._wanted[0], available.width() - 40),
                 min(self._wanted[1], available.height() - 60),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractButton, QFrame, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from .connections import Connections
 from .panels.section import row
@@ -94,7 +94,8 @@ class Tour(QFrame):
         layout.addLayout(row(self._title, 1, self._count))
         layout.addWidget(self._text)
         layout.addLayout(row(self._skip, 1, self._back, self._next))
-        self._put_before(sections[STEPS[0].section])
+        first = sections[STEPS[0].section]
+        self._put_after(first.findChild(QAbstractButton) or first)
         window.installEventFilter(self)
         self.go_to(0)
 
@@ -150,9 +151,12 @@ class Tour(QFrame):
             self._place()
         return super().eventFilter(watched, event)
 
-    def _put_before(self, section: QWidget) -> None:
-        """Tab comes to the buttons before it comes to the section; else they would be the last in the window."""
-        before = _stop_before(section)
+    def _put_after(self, before: QWidget) -> None:
+        """Tab comes to the buttons after the title of the first section; else they would be the last in the window.
+
+        Never ask for the widget before another by `previousInFocusChain`: PySide6 makes the asked one the owner of
+        the answer, and a later garbage collection frees widgets that are in use and ends the process.
+        """
         for made in (self._skip, self._back, self._next):
             self.setTabOrder(before, made)
             before = made
@@ -175,11 +179,3 @@ class Tour(QFrame):
         left = max(corner.x() - _WIDTH - _GAP, 0)
         top = min(max(corner.y(), 0), max(self._window.height() - self.height(), 0))
         self.move(left, top)
-
-
-def _stop_before(widget: QWidget) -> QWidget:
-    """Where Tab comes from: Qt puts nothing after a widget that Tab passes by."""
-    before = widget.previousInFocusChain()
-    while before is not None and before is not widget and not before.focusPolicy() & Qt.FocusPolicy.TabFocus:
-        before = before.previousInFocusChain()
-    return before or widget

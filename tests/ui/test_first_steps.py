@@ -75,6 +75,22 @@ def test_the_tour_ends_after_the_last_step_and_is_remembered(qtbot, dock):
     assert dock.companions.tour is None
 
 
+def test_the_tour_does_not_change_who_owns_a_widget(dock):
+    """As `QWidget.previousInFocusChain` does in PySide6: a later garbage collection then ends the process."""
+    shiboken = pytest.importorskip("shiboken6").Shiboken
+    shown = [dock.companions.sections["volume"]]
+    while shown[-1] is not dock:
+        shown.append(shown[-1].parentWidget())
+
+    def owners():
+        told = [shiboken.dump(widget).splitlines() for widget in shown]
+        return [[line for line in lines if line.startswith("parent")] for lines in told]
+
+    before = owners()
+    dock.companions.start_tour()
+    assert owners() == before
+
+
 def drop(widget, *paths):
     """Drop files on a widget as the window system does; True where it takes them."""
     data = QMimeData()

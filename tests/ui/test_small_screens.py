@@ -1,6 +1,5 @@
 """1280×800 at 150 %: 853×533 pixels as Qt counts them. Three columns do not fit there, and no text may be cut off."""
 
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -62,19 +61,8 @@ def test_what_is_cut_off_is_found(qtbot):
 
 
 @pytest.fixture
-def alone():
-    """Before any window is made: one so small ends some later garbage collection in the Qt binding, not yet found."""
-    if "SAMADAPT_SMALL_SCREENS" not in os.environ:
-        pytest.skip("run by itself, with SAMADAPT_SMALL_SCREENS=1")
-
-
-@pytest.fixture
-def small_window(alone, make_napari_viewer, make_dock, monkeypatch, qapp):
+def small_window(make_napari_viewer, make_dock, monkeypatch, qapp):
     """A window on a screen that is small, and the dock on the fake session."""
-    if "SAMADAPT_SMALL_SCREENS" not in os.environ:
-        pytest.skip(
-            "a window so small ends some later garbage collection in the Qt binding, not yet found: run alone"
-        )
     if qapp.platformName() == "offscreen":
         pytest.skip("a real window needs a display with OpenGL: run under xvfb-run")
     monkeypatch.setattr(shared_column, "_LEAST_WIDTH", 10**6)
@@ -160,16 +148,46 @@ def test_a_dock_that_is_taken_out_asks_where_no_journal_keeps_its_masks(
     assert not any("Unfinished work" in text for _, text in told)
 
 
+def test_the_strip_lies_under_the_canvas_and_leaves_with_the_dock(qtbot, small_window, volume):
+    window, frame, dock = small_window(9)
+    dock.open_volume(volume)
+    strip = dock.panels.slice.strip
+    qtbot.waitUntil(strip.isVisible)
+    canvas = window._qt_viewer.canvas.native
+    below = [canvas.mapTo(window, canvas.rect().bottomLeft()), strip.mapTo(window, strip.rect().topLeft())]
+    assert below[0].y() < below[1].y()
+    assert not dock.isAncestorOf(strip)
+    assert clipped(strip.parentWidget()) == []
+    viewer = window._qt_viewer.viewer
+    for _ in range(2):
+        frame.setVisible(not frame.isVisible())
+        viewer.dims.ndisplay = 5 - viewer.dims.ndisplay
+        assert strip.isVisible()
+        qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=strip.cell(4).center())
+        assert strip.current == 4 or viewer.dims.ndisplay == 3
+    strip.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.keyClick(strip, Qt.Key.Key_Left)
+    assert strip.current == 3
+    qtbot.keyClick(strip, Qt.Key.Key_B)
+    assert dock.tools.tool == "box", "letters are the keys of the tools there too"
+    height = canvas.height()
+    dock.shut_down()
+    qtbot.waitUntil(lambda: canvas.height() > height)
+    assert not strip.isVisible()
+
+
 def test_the_keyboard_goes_to_the_canvas_and_comes_to_the_tour(qtbot, small_window, volume):
     window, _, dock = small_window(9)
     window.activateWindow()
     dock.open_volume(volume)
     tour = qtbot.waitUntil(lambda: dock.companions.tour is not None) or dock.companions.tour
-    strip, canvas = dock.panels.slice.strip, window._qt_viewer.canvas.native
+    canvas = window._qt_viewer.canvas.native
     qtbot.waitUntil(lambda: window.focusWidget() is canvas)
-    strip.setFocus()
-    qtbot.keyClick(strip, Qt.Key.Key_Tab)
-    assert window.focusWidget().text().startswith("Accept slice")
+    title = dock.companions.sections["volume"].findChild(QToolButton)
+    title.setFocus()
+    for expected in ("Skip the tour", "Next"):
+        qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
+        assert window.focusWidget().text() == expected
     qtbot.keyClick(tour, Qt.Key.Key_Escape)
     assert dock.companions.tour is None
 

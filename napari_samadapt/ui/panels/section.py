@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
 )
 
 from .. import remembered
-from ..screens import room_around
 from .flow import SPACING, flow
 
 _LARGEST_SHARE = 0.35
@@ -89,7 +88,7 @@ class Column(QScrollArea):
         shown = self.widget()
         if shown is None:
             return super().minimumSizeHint()
-        third = max(round(room_around(self).width() * _LARGEST_SHARE), _AT_LEAST)
+        third = max(round(self.screen().availableGeometry().width() * _LARGEST_SHARE), _AT_LEAST)
         bar = self.verticalScrollBar().sizeHint().width()
         width = max(shown.minimumSizeHint().width(), min(shown.sizeHint().width(), third))
         return QSize(width + bar, super().minimumSizeHint().height())
