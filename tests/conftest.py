@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from napari_samadapt.learning.promptable_sam import PromptableSam
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +27,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real files are not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_small_sam() -> Callable[[], PromptableSam]:
+    """Builds a complete SAM of 64 pixels with random weights, always the same: quick, no download."""
+
+    def make() -> PromptableSam:
+        import torch
+
+        from napari_samadapt.learning.sam import VitShape, build_vit
+
+        torch.manual_seed(0)
+        shape = VitShape(width=32, depth=2, heads=4, global_blocks=(1,), window=2, decoder_width=32, patch=16)
+        sam = build_vit(shape, 64, "tiny")
+        sam.base_sha256 = "0" * 64
+        return sam.requires_grad_(False)
+
+    return make
 
 
 class Wire:

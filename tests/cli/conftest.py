@@ -83,19 +83,12 @@ def load(path: Path) -> np.ndarray:
 
 
 @pytest.fixture
-def base_model(monkeypatch: pytest.MonkeyPatch) -> str:
+def base_model(monkeypatch: pytest.MonkeyPatch, make_small_sam: Callable[[], Any]) -> str:
     """The name of a base model that is a complete SAM of 64 pixels with random weights: quick, no download."""
-    import torch
-
     from napari_samadapt.learning import sam
 
-    shape = sam.VitShape(width=32, depth=2, heads=4, global_blocks=(1,), window=2, decoder_width=32, patch=16)
-
     def load_tiny(name: str, *, device: str, input_size: int | None) -> sam.PromptableSam:
-        torch.manual_seed(0)
-        tiny = sam.build_vit(shape, 64, "tiny")
-        tiny.base_sha256 = "0" * 64
-        return tiny.requires_grad_(False).to(device)
+        return make_small_sam().to(device)
 
     monkeypatch.setattr(sam, "load_sam", load_tiny)
     return "tiny"

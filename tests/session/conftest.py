@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-import torch
 
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import Volume
 from napari_samadapt.learning.promptable_sam import PromptableSam
-from napari_samadapt.learning.sam import VitShape, build_vit
 from napari_samadapt.session.headless import EventQueue
 from napari_samadapt.session.keeping import Keeping
 from napari_samadapt.session.messages import LearningPolicy, PredictResponse
@@ -76,13 +74,9 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-def sam() -> PromptableSam:
+def sam(make_small_sam: Callable[[], PromptableSam]) -> PromptableSam:
     """A complete SAM of 64 pixels with random weights."""
-    torch.manual_seed(0)
-    shape = VitShape(width=32, depth=2, heads=4, global_blocks=(1,), window=2, decoder_width=32, patch=16)
-    sam = build_vit(shape, 64, "tiny")
-    sam.base_sha256 = "0" * 64
-    return sam.requires_grad_(False)
+    return make_small_sam()
 
 
 @pytest.fixture

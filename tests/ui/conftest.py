@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+import nibabel
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -268,6 +269,16 @@ def volume():
     """(6, 20, 30) voxels of 4 × 2 × 1 mm, stored x to the left, y to the back, z upwards."""
     data = np.arange(6 * 20 * 30, dtype=np.int16).reshape(6, 20, 30)
     return Volume(data, np.diag([-1.0, -2.0, 4.0, 1.0]), Source(format="nifti"))
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A NIfTI file of (6, 24, 20) voxels: a bright block."""
+    data = np.random.default_rng(0).normal(50, 5, (6, 24, 20)).astype(np.float32)
+    data[:, 6:16, 5:14] += 100
+    path = tmp_path / "scan.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(data.T, np.diag([-1.0, -1.0, 2.0, 1.0])), path)
+    return path
 
 
 @pytest.fixture

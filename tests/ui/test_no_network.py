@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import nibabel
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QFileDialog
@@ -12,16 +11,6 @@ from qtpy.QtWidgets import QFileDialog
 from napari_samadapt.imaging.prompts import Prompts
 
 WAIT = {"timeout": 60_000}
-
-
-@pytest.fixture
-def scan(tmp_path):
-    """(6, 24, 20): a bright block."""
-    data = np.random.default_rng(0).normal(50, 5, (6, 24, 20)).astype(np.float32)
-    data[:, 6:16, 5:14] += 100
-    path = tmp_path / "scan.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(data.T, np.diag([-1.0, -1.0, 2.0, 1.0])), path)
-    return path
 
 
 def test_from_the_dock_to_masks_and_an_adapter(

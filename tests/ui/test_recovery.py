@@ -7,13 +7,11 @@ from dataclasses import replace
 import nibabel
 import numpy as np
 import pytest
-import torch
 from napari.layers import Labels
 from qtpy.QtWidgets import QFileDialog, QLabel, QMenu, QMessageBox, QPushButton
 
 from napari_samadapt.imaging.reading import read_volume
 from napari_samadapt.imaging.volume import SliceKey
-from napari_samadapt.learning.sam import VitShape, build_vit
 from napari_samadapt.session.journal import Case
 from napari_samadapt.session.journal_files import unfinished
 from napari_samadapt.ui import file_acts
@@ -24,27 +22,9 @@ WAIT = {"timeout": 60_000}
 
 
 @pytest.fixture
-def scan(tmp_path):
-    """A NIfTI file of a bright block."""
-    data = np.random.default_rng(0).normal(50, 5, (6, 24, 20)).astype(np.float32)
-    data[:, 6:16, 5:14] += 100
-    path = tmp_path / "scan.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(data.T, np.diag([-1.0, -1.0, 2.0, 1.0])), path)
-    return path
-
-
-def tiny_sam(_name, _say):
-    torch.manual_seed(0)
-    shape = VitShape(width=32, depth=2, heads=4, global_blocks=(1,), window=2, decoder_width=32, patch=16)
-    sam = build_vit(shape, 64, "tiny")
-    sam.base_sha256 = "0" * 64
-    return sam.requires_grad_(False)
-
-
-@pytest.fixture
-def open_dock(qtbot, viewer, told, monkeypatch):
+def open_dock(qtbot, viewer, told, make_small_sam, monkeypatch):
     """Docks with real sessions, on one viewer after the other; with a path, the volume is open and its case known."""
-    monkeypatch.setattr(file_acts, "_load_model", tiny_sam)
+    monkeypatch.setattr(file_acts, "_load_model", lambda name, say: make_small_sam())
     # pytest-qt closes the docks before this fixture ends.
     monkeypatch.setattr(QMessageBox, "question", lambda *args: QMessageBox.StandardButton.Discard)
     docks = []
