@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QWidget
 
-Color = tuple[float, float, float]
+if TYPE_CHECKING:
+    from napari_samadapt.session.classes import Color
 
 
 def ask_color(parent: QWidget, name: str, color: Sequence[float]) -> Color | None:

@@ -10,11 +10,12 @@ from qtpy.QtCore import QSize
 from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
+from .style import PLOT_TEXT
+
 _REDRAW_SECONDS = 0.2
 _MAX_POINTS = 4000
 _PADDING = 0.3  # of the range, above and below: room for half a number at its ends
 _LOSS, _DICE = "#e69f00", "#56b4e9"
-_TEXT = "#7b8490"  # readable on the dark and on the light theme
 _HEIGHT = 72
 _DICE_TITLE, _TITLE_SIZE = "Dice, held out", "8pt"
 
@@ -86,7 +87,7 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
             for side in ("left", "bottom"):
                 plot.getAxis(side).setStyle(showValues=bool(shown))
         title = _DICE_TITLE if self._dices else f"{_DICE_TITLE}: from 3 slices on"
-        self._dice_plot.setTitle(title, size=_TITLE_SIZE, color=_TEXT)
+        self._dice_plot.setTitle(title, size=_TITLE_SIZE, color=PLOT_TEXT)
         if self._losses:
             ends = sorted({min(self._losses), max(self._losses)})
             self._loss_plot.setYRange(ends[0], ends[-1], padding=_PADDING)
@@ -107,7 +108,7 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
 
     def _make_plot(self, place: int, title: str) -> pyqtgraph.PlotItem:
         plot = self.addPlot(row=0, col=place)
-        plot.setTitle(title, size=_TITLE_SIZE, color=_TEXT)
+        plot.setTitle(title, size=_TITLE_SIZE, color=PLOT_TEXT)
         plot.setMenuEnabled(False)
         plot.setMouseEnabled(False, False)
         plot.hideButtons()
@@ -116,8 +117,8 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
         for side in ("left", "bottom"):
             axis = plot.getAxis(side)
             axis.setTickFont(small)
-            axis.setTextPen(_TEXT)
-            axis.setPen(_TEXT)
+            axis.setTextPen(PLOT_TEXT)
+            axis.setPen(PLOT_TEXT)
             axis.enableAutoSIPrefix(False)
         plot.getAxis("left").setWidth(30)
         plot.getAxis("bottom").setHeight(16)

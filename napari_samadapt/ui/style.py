@@ -6,6 +6,8 @@ from napari.settings import get_settings
 
 ACCEPT, REJECT = "#00795a", "#b3261e"
 """Green and red on which white text can be read, in both themes."""
+PLOT_TEXT = "#7b8490"
+"""Axes and titles of plots: readable on the dark and on the light theme."""
 
 
 def font_points() -> int:

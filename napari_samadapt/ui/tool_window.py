@@ -7,8 +7,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QFont, QKeyEvent
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
-PLOT_TEXT = "#7b8490"
-"""Readable on the dark and on the light theme."""
+from .style import PLOT_TEXT
+
 _MARGIN = 10
 
 
