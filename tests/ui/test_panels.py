@@ -117,6 +117,35 @@ def test_classes_panel(qtbot, shown, session):
     ]
 
 
+@pytest.mark.parametrize(
+    ("pressed", "released", "asked"),
+    [
+        ((0, 8), (0, 8), [("color_asked", 1)]),
+        ((0, 8), (0, 12), [("color_asked", 1)]),  # a hand that shakes
+        ((0, 8), (1, 8), []),
+        ((0, 8), (0, 60), []),
+        ((0, 60), (0, 8), []),
+    ],
+)
+def test_a_colour_is_asked_for_where_the_mouse_is_pressed_and_released_on_its_square(
+    qtbot, shown, session, pressed, released, asked
+):
+    """Places are (row, pixels from the left of the name)."""
+    panel = shown(ClassesPanel())
+    session.add_class("liver")
+    panel.set_classes(session.classes, 1)
+    said = heard(panel, "color_asked")
+    table = panel.findChild(QTableWidget)
+
+    def place(row, x):
+        cell = table.visualItemRect(table.item(row, 0))
+        return QPoint(cell.left() + x, cell.center().y())
+
+    qtbot.mousePress(table.viewport(), Qt.MouseButton.LeftButton, pos=place(*pressed))
+    qtbot.mouseRelease(table.viewport(), Qt.MouseButton.LeftButton, pos=place(*released))
+    assert said == asked
+
+
 def test_prompts_panel(qtbot, shown):
     panel = shown(PromptsPanel())
     said = heard(panel, "tool", "sign", "kept", "mask_used")

@@ -49,13 +49,25 @@ class _Table(QTableWidget):
 
     color_clicked = Signal(int)
 
+    _pressed: int | None = None  # the row of the square on which the mouse went down
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        super().mousePressEvent(event)
+        self._pressed = self._square_at(event)
+
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         super().mouseReleaseEvent(event)
+        pressed, self._pressed = self._pressed, None
+        if pressed is not None and pressed == self._square_at(event):
+            self.color_clicked.emit(pressed)
+
+    def _square_at(self, event: QMouseEvent) -> int | None:
+        """The row of the square that the left button is on; None elsewhere."""
         place = event.position().toPoint()
         index = self.indexAt(place)
         inside = 0 <= place.x() - self.visualRect(index).left() <= self.iconSize().width() + _SWATCH_MARGIN
-        if event.button() == Qt.MouseButton.LeftButton and index.column() == _NAME and inside:
-            self.color_clicked.emit(index.row())
+        left = event.button() == Qt.MouseButton.LeftButton
+        return index.row() if left and index.column() == _NAME and inside else None
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if is_letter(event):
