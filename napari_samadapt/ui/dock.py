@@ -304,9 +304,11 @@ class Dock(QWidget):
         from napari_samadapt.session.session import Session
 
         kept, self._kept = self._kept, None
-        session = Session(volume, sam, post=self._post, prefix_folder=preferences().prefix_folder())
+        preferred = preferences()
+        session = Session(volume, sam, post=self._post, prefix_folder=preferred.prefix_folder())
+        self._running.background.run(preferred.delete_unwanted, lambda _: None)
         if kept is None:
-            preferences().apply_to(session)
+            preferred.apply_to(session)
         else:
             work, policy = kept
             session.set_policy(policy)

@@ -27,13 +27,20 @@ class Preferences:
     keep_activations: bool = False
 
     def prefix_folder(self) -> Path | None:
-        """Where a new session keeps activations; None, and what was kept is deleted, unless the user wants them."""
+        """Where a new session keeps activations; None unless the user wants them kept."""
+        from napari_samadapt.session.prefix_files import prefix_folder
+
+        return prefix_folder() if self.keep_activations else None
+
+    def delete_unwanted(self) -> None:
+        """Delete the activations that were kept, unless the user wants them.
+
+        They may be many files: runs on a worker thread.
+        """
         from napari_samadapt.session.prefix_files import PrefixFiles, prefix_folder
 
-        if self.keep_activations:
-            return prefix_folder()
-        PrefixFiles(prefix_folder()).clear()
-        return None
+        if not self.keep_activations:
+            PrefixFiles(prefix_folder()).clear()
 
     def apply_to(self, session: Session) -> None:
         """Let a new session learn as the user prefers; what was left at its default is the session's to choose."""

@@ -1,5 +1,6 @@
 """What napari's Preferences hold for the plugin, and what a new session makes of it."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from npe2 import PluginManifest
 
 import napari_samadapt
 from napari_samadapt.learning.method_texts import METHOD_TEXTS
+from napari_samadapt.session.prefix_files import LIMIT, PrefixFiles
 from napari_samadapt.ui import preferences as module
 from napari_samadapt.ui.preferences import Preferences, preferences
 
@@ -67,12 +69,16 @@ def names(folder):
 
 
 def test_activations_are_kept_where_the_user_wants_them(kept):
-    assert Preferences(keep_activations=True).prefix_folder() == kept
+    preferred = Preferences(keep_activations=True)
+    preferred.delete_unwanted()
+    assert preferred.prefix_folder() == kept
     assert names(kept) == ["a.prefix", "b.part", "notes.txt"]
 
 
 def test_else_they_are_deleted(kept):
     assert Preferences().prefix_folder() is None
+    assert names(kept) == ["a.prefix", "b.part", "notes.txt"], "to ask is not to delete"
+    Preferences().delete_unwanted()
     assert names(kept) == ["notes.txt"]
 
 
@@ -93,7 +99,25 @@ def test_a_new_session_is_told(qtbot, make_dock, volume, fake_session_class, mon
     assert given == [kept if keeps else None]
 
 
-def test_what_is_said_of_the_space_is_true(properties):
-    from napari_samadapt.session.prefix_files import LIMIT
+def test_unwanted_activations_are_deleted_while_the_window_goes_on(
+    qtbot, make_dock, volume, monkeypatch, kept
+):
+    deleting, go_on = [], threading.Event()
+    clear = PrefixFiles.clear
 
+    def clear_held(files):
+        deleting.append(threading.current_thread())
+        assert go_on.wait(10)
+        clear(files)
+
+    monkeypatch.setattr(PrefixFiles, "clear", clear_held)
+    dock = make_dock()
+    dock.open_volume(volume)
+    qtbot.waitUntil(lambda: dock.session is not None and bool(deleting))
+    assert deleting != [threading.main_thread()]
+    go_on.set()
+    qtbot.waitUntil(lambda: names(kept) == ["notes.txt"])
+
+
+def test_what_is_said_of_the_space_is_true(properties):
     assert f"{LIMIT // 2**30} GB at most" in properties["keep_activations"].description
