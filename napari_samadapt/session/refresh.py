@@ -90,7 +90,7 @@ class Refresh:
         self._predictor.look(self._plan(wanted))
 
     def take(self, result: SliceLabels) -> bool:
-        """Show a prediction, unless the slice is the user's by now; False for one that is outdated."""
+        """Show a prediction; False for one that is outdated, or kept beneath as the slice is the user's by now."""
         if result.epoch != self._epoch:
             return False
         key, after, known = result.key, result.labels, self.known.get(result.key)
@@ -101,10 +101,11 @@ class Refresh:
         self.known[key] = Evidence(result.doubt, changed, not after.any())
         self._waiting.discard(key)
         self._told.add(key)
-        if self._book.put_prediction(key, after, result.made_by):
+        shown = self._book.put_prediction(key, after, result.made_by)
+        if shown:
             self.predicted.emit(key)
         self.progress.emit(self._total - len(self._waiting), self._total)
-        return True
+        return shown
 
     def evidence(self) -> list[Evidence] | None:
         """What the automatic model said of every slice along the axis; None before it said anything."""

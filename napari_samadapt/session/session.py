@@ -203,6 +203,7 @@ class Session(Adapting):
         return self._refresh.evidence()
 
     def _on_changed(self, keys: tuple[SliceKey, ...]) -> None:
+        self._note_given_back(keys)
         self._refresh.again(keys)
         self._learning.set_accepted(self._accepted_along_axis())
         self._note_accepted(keys)
@@ -216,6 +217,12 @@ class Session(Adapting):
         made_by = [self.made_by(key) or 0 for key in keys]
         self._learning.take_up(self._accepted_along_axis(), max(made_by, default=0))
         self._predict_again()
+
+    def _note_given_back(self, keys: Sequence[SliceKey]) -> None:
+        """What was said of slices while they were the user's is in sight now."""
+        for key in keys:
+            if self.slice_state(key) == "predicted" and (version := self.made_by(key)) is not None:
+                self.insight.past.put(key, version, take_slice(self._book.prediction, key))
 
     def _note_accepted(self, keys: Sequence[SliceKey]) -> None:
         accepted = self.accepted

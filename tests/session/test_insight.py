@@ -13,7 +13,7 @@ from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.predict import encode_slice
 from napari_samadapt.learning.semantic import SemanticSam, class_probabilities, segment_slice, uncertainty
 from napari_samadapt.session.insight import slice_agreement
-from napari_samadapt.session.messages import LearningPolicy
+from napari_samadapt.session.messages import LearningPolicy, SliceLabels
 from napari_samadapt.session.past_predictions import PastPredictions
 
 KEY = SliceKey(0, 2)
@@ -94,6 +94,31 @@ def test_an_accepted_slice_is_compared_with_what_was_predicted_before_it_was_tou
     assert learned.insight.accepted[0].dice is None, "nothing was predicted when the first slice was accepted"
     learned.undo()
     assert KEY not in [one.key for one in learned.insight.accepted]
+
+
+def measured_dice(session, queue) -> float:
+    """Of the slice accepted last against what was predicted of it."""
+    assert queue.run_until(lambda: session.insight.accepted[-1].dice is not None)
+    return session.insight.accepted[-1].dice
+
+
+def test_what_is_told_of_a_slice_that_was_touched_is_not_what_was_predicted_before(learned, queue):
+    """A slice is told once more when the slices around it were looked at: maybe after the user's first stroke."""
+    said, version = take_slice(learned.prediction, KEY).copy(), learned.adapter_version
+    told = SliceLabels(KEY, 1 - said, learned._refresh._epoch, 0.1, version)
+    paint(learned, KEY, 1, (10, 14, 6, 12))
+    learned._on_predicted(told)
+    assert np.array_equal(learned.insight.past.get(KEY, version), said)
+    learned.accept(KEY)
+    assert measured_dice(learned, queue) == slice_agreement(said, learned.annotation[2], (1.0, 1.0))[0]
+    learned.undo()
+    learned.undo()
+    assert KEY not in learned.edited
+    assert np.array_equal(take_slice(learned.prediction, KEY), told.labels)
+    learned.accept(KEY)
+    assert measured_dice(learned, queue) == 1, (
+        "given back, it is what was in sight before it was touched again"
+    )
 
 
 def test_prompts_count_as_corrections(make_session, queue):
