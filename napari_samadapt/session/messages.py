@@ -133,7 +133,7 @@ class SliceLabels:
     """What the automatic model says of one slice: `labels` (H, W) uint16 class ids; `epoch` numbers the refresh.
 
     `doubt` in [0, 1] is how unsure it is of them, as `suggestion.doubt` measures it. A slice is told as soon as it was
-    looked at, and once more when the slices around it were.
+    looked at, and once more when the slices around it were; `whole` is False where some of them did not count.
     """
 
     key: SliceKey
@@ -141,6 +141,7 @@ class SliceLabels:
     epoch: int
     doubt: float = 0.0
     made_by: int = 0
+    whole: bool = True
 
 
 @dataclass(frozen=True)

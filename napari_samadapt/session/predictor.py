@@ -187,7 +187,8 @@ class Predictor:
         with self._failing(key):
             if self._model.has_seen(key):
                 labels, doubt = self._model.said(key)
-                result = SliceLabels(key, labels, plan.epoch, doubt, self._model.version)
+                whole = not self._lacks(key)
+                result = SliceLabels(key, labels, plan.epoch, doubt, self._model.version, whole)
                 self._post(lambda: self._predicted(result))
 
     @contextmanager

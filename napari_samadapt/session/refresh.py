@@ -35,6 +35,7 @@ class Refresh:
         self._focus = SliceKey(axis, self._count // 2)
         self._waiting: set[SliceKey] = set()
         self._told: set[SliceKey] = set()  # in this epoch
+        self._before: dict[SliceKey, NDArray[np.uint16]] = {}  # of those that are not told wholly yet
         self._given: Mapping[int, NDArray[np.uint16]] = {}
         self._total = 0
         self._active = False
@@ -62,7 +63,7 @@ class Refresh:
         slices = {SliceKey(axis, index) for index in range(self._count)} if active else set()
         self._waiting = slices - self._book.marks.keys()
         self._total = len(self._waiting)
-        self._told = set()
+        self._told, self._before = set(), {}
         self._given = self._accepted(slices)
         self._predictor.refresh(self._plan(self._waiting))
         if active:
@@ -93,12 +94,8 @@ class Refresh:
         """Show a prediction; False for one that is outdated, or kept beneath as the slice is the user's by now."""
         if result.epoch != self._epoch:
             return False
-        key, after, known = result.key, result.labels, self.known.get(result.key)
-        changed = 0.0
-        if known is not None:  # told for the second time it is compared with nothing of this refresh
-            before = take_slice(self._book.prediction, key)
-            changed = changed_share(before, after) if key in self._waiting else known.changed
-        self.known[key] = Evidence(result.doubt, changed, not after.any())
+        key, after = result.key, result.labels
+        self.known[key] = Evidence(result.doubt, self._changed(result), not after.any())
         self._waiting.discard(key)
         self._told.add(key)
         shown = self._book.put_prediction(key, after, result.made_by)
@@ -106,6 +103,16 @@ class Refresh:
             self.predicted.emit(key)
         self.progress.emit(self._total - len(self._waiting), self._total)
         return shown
+
+    def _changed(self, result: SliceLabels) -> float:
+        """The share of a slice that the last adapter changed: compared with nothing of this refresh."""
+        key, known = result.key, self.known.get(result.key)
+        if known is None:
+            return 0.0
+        if key not in self._told:
+            self._before[key] = take_slice(self._book.prediction, key).copy()
+        before = self._before.pop(key, None) if result.whole else self._before.get(key)
+        return known.changed if before is None else changed_share(before, result.labels)
 
     def evidence(self) -> list[Evidence] | None:
         """What the automatic model said of every slice along the axis; None before it said anything."""

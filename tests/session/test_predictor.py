@@ -209,6 +209,7 @@ def test_a_slice_is_told_again_once_the_slices_around_it_were_looked_at(at_work)
     assert [(told.key.index, int(told.labels[0, 0])) for told in at_work.told.slices] == [
         (5, 1), (4, 2), (5, 3), (6, 3), (4, 4), (3, 4),
     ]  # fmt: skip
+    assert [told.whole for told in at_work.told.slices] == [False, False, True, True, True, True]
 
 
 def test_a_click_goes_before_what_is_to_be_told(at_work):

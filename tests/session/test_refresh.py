@@ -25,9 +25,9 @@ def desk(request):
     return SimpleNamespace(axis=request.param, book=book, refresh=refresh, plans=plans)
 
 
-def tell(desk, key: SliceKey, value: int) -> None:
+def tell(desk, key: SliceKey, value: int, *, whole: bool = True) -> None:
     labels = np.full_like(take_slice(desk.book.annotation, key), value)
-    assert desk.refresh.take(SliceLabels(key, labels, desk.plans[-1].epoch, 0.25, made_by=1))
+    desk.refresh.take(SliceLabels(key, labels, desk.plans[-1].epoch, 0.25, made_by=1, whole=whole))
 
 
 def test_a_slice_given_back_is_asked_for_only_where_nothing_was_said_since_the_update(desk):
@@ -46,6 +46,23 @@ def test_a_slice_given_back_is_asked_for_only_where_nothing_was_said_since_the_u
     desk.book.undo()
     desk.refresh.again([said])
     assert desk.plans[-1].keys == {said}, "nothing was said since this update"
+
+
+@pytest.mark.parametrize(("first", "then", "changed"), [(2, 1, 0), (1, 2, 1), (2, 2, 1), (1, 1, 0)])
+def test_what_an_adapter_changed_is_counted_between_predictions_that_know_their_neighbours(
+    desk, first, then, changed
+):
+    """A slice is told twice: as it was looked at, and with the slices around it."""
+    key = SliceKey(desk.axis, 1)
+    tell(desk, key, 3, whole=False)
+    tell(desk, key, 1)
+    assert desk.refresh.known[key].changed == 0, "there was nothing before"
+    desk.refresh.begin(WINDOW, desk.axis, active=True)
+    tell(desk, key, first, whole=False)
+    tell(desk, key, then)
+    assert desk.refresh.known[key].changed == changed
+    tell(desk, key, 3)
+    assert desk.refresh.known[key].changed == changed, "the adapter is the same"
 
 
 def test_plans_hold_the_slices_that_are_accepted_now(desk):

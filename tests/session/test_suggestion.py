@@ -1,5 +1,7 @@
 """The next slice: the parts of the ranking one by one, and what a session suggests before and after learning."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,9 @@ from hypothesis import strategies as st
 
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey, Volume
-from napari_samadapt.session.messages import LearningPolicy
+from napari_samadapt.session.label_book import LabelBook
+from napari_samadapt.session.messages import LearningPolicy, SliceLabels
+from napari_samadapt.session.refresh import Refresh
 from napari_samadapt.session.suggestion import (
     NO_EVIDENCE,
     Evidence,
@@ -108,7 +112,9 @@ def test_slices_at_work_come_after_the_untouched_ones(make_session):
 
 
 def test_after_learning_the_model_has_a_say(make_session, queue):
-    session = make_session(policy=LearningPolicy(seconds=None, steps=2))
+    session = make_session(
+        policy=LearningPolicy(seconds=None, steps=2, every_n_slices=9)
+    )  # no episode follows
     session.begin_edit(SliceKey(0, 2))
     indices = tuple(np.array([place]) for place in (2, 8, 8))
     session.annotation[indices] = 1
@@ -124,19 +130,12 @@ def test_after_learning_the_model_has_a_say(make_session, queue):
     assert session._evidence() is None
 
 
-def test_change_is_counted_from_the_second_adapter_on(make_session):
-    session = make_session()
-    refresh = session._refresh
-    refresh._active = True
+def test_change_is_counted_from_the_second_adapter_on():
+    window = Window(0, 1)
+    refresh = Refresh(SimpleNamespace(refresh=lambda plan: None), LabelBook((6, 24, 20)), window, 0)
     for epoch, column in ((1, 0), (2, 1)):
-        refresh._epoch, refresh._waiting = epoch, {SliceKey(0, 3)}
+        refresh.begin(window, 0, active=True)
         labels = np.zeros((24, 20), np.uint16)
         labels[:, column : column + 2] = 1
-        refresh.take(taken(SliceKey(0, 3), labels, epoch))
-    assert session._evidence()[3] == Evidence(0.25, 2 / 3, empty=False)
-
-
-def taken(key, labels, epoch):
-    from napari_samadapt.session.messages import SliceLabels
-
-    return SliceLabels(key, labels, epoch, 0.25)
+        refresh.take(SliceLabels(SliceKey(0, 3), labels, epoch, 0.25))
+    assert refresh.evidence()[3] == Evidence(0.25, 2 / 3, empty=False)
