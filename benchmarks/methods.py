@@ -1,12 +1,14 @@
 """Every fine-tuning method on the same five slices in the same seconds, each at its own best learning rate.
 
-    python benchmarks/methods.py [--data ../shared/data] [--seconds 20] [--report methods.json] [--methods a,b]
+    python benchmarks/methods.py [--data ../shared/data] [--seconds 20 | --steps 300] [--report methods.json]
+        [--methods lora,conv-lora:rank=8,conv-lora:last_blocks=2] [--rates 0.001] [--seeds 0,1]
 
 First each method is tried at three learning rates of its adapters, equally, with a seed that does not count; then the
 best one (by mean Dice over the cases) is run with three seeds. Prints mean Dice of the slices that were not given, with
-its standard deviation over the seeds. The runs of each of the two parts come in random order, so that what else the
-machine does falls on all methods alike; on a CPU the seconds are those of the processor, on one thread. Finished runs
-are kept in the report, with the checkpoint they measured; the same command goes on after an interruption.
+its standard deviation over the seeds, and the mean number of steps. The runs of each of the two parts come in random
+order, so that what else the machine does falls on all methods alike; on a CPU the seconds are those of the processor,
+on one thread. Finished runs are kept in the report, with the checkpoint they measured; the same command goes on after
+an interruption. With `--steps` every method takes as many steps, however long they last.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,21 +56,30 @@ class Run:
         return f"{self.case} {self.method} {self.rate:g} {self.seed}"
 
 
-def few_shot_dice(run: Run, options: argparse.Namespace) -> float:
-    """Mean Dice over the ids of a case, on the slices that were not given."""
+def adapter_of(method: str) -> AdapterConfig:
+    """A method by its name, with options behind a colon: `conv-lora:rank=8:last_blocks=2`."""
+    name, *given = method.split(":")
+    options: dict[str, Any] = {option: int(value) for option, value in (part.split("=") for part in given)}
+    return AdapterConfig(name, **options)
+
+
+def few_shot(run: Run, options: argparse.Namespace) -> tuple[float, int]:
+    """Mean Dice over the ids of a case, on the slices that were not given; and the steps that it took."""
     case = CASES[run.case]
     volume = read_volume(options.data / case.image)
     ids, _ = read_labels(options.data / case.labels, volume)
     wanted = np.where(np.isin(ids, case.ids), ids, 0)
     given = labelled_slices(wanted, parse_slices(case.slices, volume))
     clock = time.process_time if options.device == "cpu" else time.perf_counter
-    config = FineTuneConfig(options.seconds, None, run.seed, adapter_rate=run.rate, clock=clock)
+    seconds = None if options.steps else options.seconds
+    config = FineTuneConfig(seconds, options.steps, run.seed, adapter_rate=run.rate, clock=clock)
     adapted = adapt_volume(
         load_sam(options.model, device=options.device), volume, given,
-        adapter=AdapterConfig(run.method), config=config, window=auto_window(volume),
+        adapter=adapter_of(run.method), config=config, window=auto_window(volume),
     )  # fmt: skip
     report = label_report(adapted.prediction, wanted, volume.spacing, case.ids, tuple(given))
-    return statistics.mean(row.dice for row in report.rows)
+    steps = sum(episode.steps for episode in adapted.report.episodes)
+    return statistics.mean(row.dice for row in report.rows), steps
 
 
 class Bench:
@@ -79,9 +91,13 @@ class Bench:
         self.methods: list[str] = options.methods.split(",")
         self.setting = {
             "checkpoint": load_sam(options.model).base_sha256[:12],
-            "seconds": options.seconds, "device": options.device,
+            "device": options.device,
+            **({"steps": options.steps} if options.steps else {"seconds": options.seconds}),
         }  # fmt: skip
+        self.rates = [float(rate) for rate in options.rates.split(",")]
+        self.seeds = [int(seed) for seed in options.seeds.split(",")]
         self.dice: dict[str, float] = {}
+        self.steps: dict[str, int] = {}
         if options.report.exists():
             kept = json.loads(options.report.read_text())
             if kept.get("setting") != self.setting:
@@ -89,17 +105,20 @@ class Bench:
                     f"{options.report} was measured with {kept.get('setting')}, this is {self.setting}: "
                     "name another report."
                 )
-            self.dice = kept["dice"]
+            self.dice, self.steps = kept["dice"], kept["steps"]
 
     def make(self, runs: Iterable[Run]) -> None:
         """Make the runs that are not kept yet, in random order, and keep each."""
         missing = sorted(run for run in set(runs) if run.name not in self.dice)
         random.Random(0).shuffle(missing)
         for place, run in enumerate(missing, 1):
-            self.dice[run.name] = round(few_shot_dice(run, self.options), 4)
+            dice, self.steps[run.name] = few_shot(run, self.options)
+            self.dice[run.name] = round(dice, 4)
             sys.stderr.write(f"{place} of {len(missing)}: {run.name}: {self.dice[run.name]}\n")
             written = self.options.report.with_suffix(".part")
-            written.write_text(json.dumps({"setting": self.setting, "dice": self.dice}, indent=1) + "\n")
+            written.write_text(
+                json.dumps({"setting": self.setting, "dice": self.dice, "steps": self.steps}, indent=1) + "\n"
+            )
             written.replace(self.options.report)
 
     def runs(self, method: str, rate: float, seeds: Iterable[int]) -> list[Run]:
@@ -111,7 +130,10 @@ class Bench:
 
     def best_rates(self) -> dict[str, float]:
         """Each method's rate with the best mean Dice; what has no adapters has none to choose."""
-        rates = {method: RATES if method != "decoder-only" else RATES[1:2] for method in self.methods}
+        middle = self.rates[len(self.rates) // 2]
+        if len(self.rates) == 1:
+            return dict.fromkeys(self.methods, middle)
+        rates = {method: self.rates if method != "decoder-only" else [middle] for method in self.methods}
         tried = {
             method: {rate: self.runs(method, rate, (TUNING_SEED,)) for rate in rates[method]}
             for method in self.methods
@@ -125,19 +147,23 @@ class Bench:
     def table(self) -> str:
         """Every method's line, under a heading."""
         best = self.best_rates()
-        counted = {method: self.runs(method, best[method], SEEDS) for method in self.methods}
+        counted = {method: self.runs(method, best[method], self.seeds) for method in self.methods}
         self.make(run for runs in counted.values() for run in runs)
         lines = [
             ", ".join(f"{name} {value}" for name, value in self.setting.items()) + "\n",
-            f"| method | rate | {' | '.join(self.cases)} | mean |",
-            "|---|--:|" + "--:|" * (len(self.cases) + 1),
+            f"| method | rate | {' | '.join(self.cases)} | mean | steps |",
+            "|---|--:|" + "--:|" * (len(self.cases) + 2),
         ]
         for method, runs in counted.items():
             cells = []
+            steps = statistics.mean(self.steps[run.name] for run in runs)
             for case in self.cases:
                 scores = [self.dice[run.name] for run in runs if run.case == case]
-                cells.append(f"{statistics.mean(scores):.3f} ± {statistics.stdev(scores):.3f}")
-            lines.append(f"| {method} | {best[method]:g} | {' | '.join(cells)} | {self.mean(runs):.3f} |")
+                spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
+                cells.append(f"{statistics.mean(scores):.3f}{spread}")
+            lines.append(
+                f"| {method} | {best[method]:g} | {' | '.join(cells)} | {self.mean(runs):.3f} | {steps:.0f} |"
+            )
         return "\n".join(lines)
 
 
@@ -150,6 +176,9 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--model", default="mini")
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--steps", type=int, help="instead of seconds")
+    parser.add_argument("--rates", default=",".join(map(str, RATES)))
+    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--report", type=Path, default=Path("methods.json"))
     options = parser.parse_args()

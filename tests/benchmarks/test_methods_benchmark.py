@@ -14,6 +14,9 @@ def options_for(report, **changes) -> argparse.Namespace:
     given = {
         "model": "mini",
         "seconds": 1.0,
+        "steps": None,
+        "rates": "0.0003,0.001,0.003",
+        "seeds": "0,1,2",
         "device": "cpu",
         "cases": "ct,mr",
         "methods": "lora,decoder-only",
@@ -26,18 +29,18 @@ def made(monkeypatch) -> list[methods.Run]:
     """The runs that are made; each takes no time and is the better the nearer its rate is to 1e-3."""
     runs: list[methods.Run] = []
 
-    def dice(run: methods.Run, _options: argparse.Namespace) -> float:
+    def dice(run: methods.Run, _options: argparse.Namespace) -> tuple[float, int]:
         runs.append(run)
-        return 0.8 - abs(run.rate - 1e-3) * 10 + 0.01 * (run.seed % 3)
+        return 0.8 - abs(run.rate - 1e-3) * 10 + 0.01 * (run.seed % 3), 40 + run.seed
 
-    monkeypatch.setattr(methods, "few_shot_dice", dice)
+    monkeypatch.setattr(methods, "few_shot", dice)
     return runs
 
 
 def test_each_method_is_counted_at_its_best_rate(made, tmp_path) -> None:
     table = methods.Bench(options_for(tmp_path / "report.json")).table()
-    assert re.search(r"^checkpoint [0-9a-f]{12}, seconds 1.0, ", table)
-    assert "| lora | 0.001 | 0.810 ± 0.010 | 0.810 ± 0.010 | 0.810 |" in table
+    assert re.search(r"^checkpoint [0-9a-f]{12}, device cpu, seconds 1.0\n", table)
+    assert "| lora | 0.001 | 0.810 ± 0.010 | 0.810 ± 0.010 | 0.810 | 41 |" in table
     assert "| decoder-only | 0.001 |" in table
     tuned = [run for run in made if run.seed == methods.TUNING_SEED]
     assert len(tuned) == 2 * (len(methods.RATES) + 1)
@@ -48,15 +51,15 @@ def test_each_method_is_counted_at_its_best_rate(made, tmp_path) -> None:
 def test_the_same_command_goes_on_where_it_stopped(made, tmp_path, monkeypatch) -> None:
     report = tmp_path / "report.json"
     bench = methods.Bench(options_for(report))
-    stopped = methods.few_shot_dice
+    stopped = methods.few_shot
 
-    def killed(run: methods.Run, options: argparse.Namespace) -> float:
+    def killed(run: methods.Run, options: argparse.Namespace) -> tuple[float, int]:
         if len(made) == 5:
             raise KeyboardInterrupt
         return stopped(run, options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(methods, "few_shot_dice", killed)
+        patched.setattr(methods, "few_shot", killed)
         with pytest.raises(KeyboardInterrupt):
             bench.table()
     assert len(json.loads(report.read_text())["dice"]) == 5
@@ -69,3 +72,13 @@ def test_a_report_of_another_setting_is_refused(made, tmp_path) -> None:
     methods.Bench(options_for(report)).table()
     with pytest.raises(SamAdaptError, match="name another report"):
         methods.Bench(options_for(report, seconds=2.0))
+
+
+def test_as_many_steps_of_one_rate_and_options_of_a_method(made, tmp_path) -> None:
+    asked = {"methods": "conv-lora:rank=8:last_blocks=2", "steps": 300, "rates": "0.001", "seeds": "5"}
+    table = methods.Bench(options_for(tmp_path / "report.json", **asked)).table()
+    assert re.search(r"^checkpoint [0-9a-f]{12}, device cpu, steps 300\n", table)
+    assert "| conv-lora:rank=8:last_blocks=2 | 0.001 | 0.820 | 0.820 | 0.820 | 45 |" in table
+    assert [run.seed for run in made] == [5, 5], "one rate needs no trial"
+    adapter = methods.adapter_of(made[0].method)
+    assert (adapter.method, adapter.rank, adapter.last_blocks) == ("conv-lora", 8, 2)
