@@ -67,7 +67,7 @@ def _from_floats(values: NDArray[Any], path: Path, answers: Answers) -> Labels:
     broken = int(np.count_nonzero(off > _ROUNDING))
     if broken and values.min() >= -_ROUNDING and values.max() <= 1 + _ROUNDING:
         return _from_shares(values, path, answers, broken)
-    if broken or np.abs(whole).max() >= 2**32:
+    if broken or float(np.abs(whole).max()) >= 2**32:
         raise SamAdaptError(
             f"{path.name} holds {broken:,} values that are no whole numbers: "
             "it is a probability map or was interpolated, so it is no label map."
@@ -100,7 +100,7 @@ def _from_shares(values: NDArray[Any], path: Path, answers: Answers, broken: int
 
 def _from_grey(values: NDArray[Any], path: Path, answers: Answers, *, lossy: bool = False) -> Labels:
     """Ids, or a mask of two values with or without blurred edges, from whole numbers that end near white."""
-    found = _distinct(values)
+    found = distinct(values)
     inside, highest = found[found > 0], int(found[-1])
     same = Choice("ids", f"each value is the id of a class: {_listed(inside)}")
     if inside.size and (inside.size == 1 or inside[0] >= _NEARLY_WHITE):
@@ -135,7 +135,7 @@ def _looks_blurred(values: NDArray[Any], found: NDArray[Any]) -> bool:
 def _from_colors(values: NDArray[Any], path: Path, answers: Answers) -> Labels:
     """Ids from the colours (z, y, x, 3) uint8 of a picture: one for each, or one for all."""
     packed = values.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    found = _distinct(packed)
+    found = distinct(packed)
     if found.size > _MOST_COLORS:
         raise SamAdaptError(
             f"{path.name} is a colour image with {found.size:,} colours, too many for classes: "
@@ -170,7 +170,7 @@ def _asked(path: Path, text: str, *choices: Choice) -> Question:
     return Question("coding", f"{path.name} {text}: how are its objects coded?", choices)
 
 
-def _distinct(values: NDArray[Any]) -> NDArray[Any]:
+def distinct(values: NDArray[Any]) -> NDArray[Any]:
     """The sorted different values; slice by slice, as sorting a whole volume takes long."""
     return np.unique(np.concatenate([np.unique(part) for part in values]))
 

@@ -12,17 +12,22 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .dicom_source import check_same_series
 from .errors import SamAdaptError
 from .file_kinds import suffix_of
+from .label_coding import distinct
 from .reading import read_labels
 from .volume import Volume
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
 _SIBLINGS = {".nii": (".nii.gz", ".hdr", ".img"), ".nii.gz": (".nii", ".hdr", ".img")}
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+_MOST_CLASSES, _MOST_CHANGES = 32, 0.3  # an image has more values, and more neighbours inside it that differ
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your quota on this disk is used up",
@@ -94,13 +99,25 @@ def _check_replaceable(path: Path, reference: Volume) -> None:
     if suffix_of(path) == ".dcm":
         check_same_series(path, reference)
         return
+    foreign = SamAdaptError(
+        f"{path.name} exists and holds no masks of this image, but perhaps those of another case or an "
+        "image: choose another name, or delete it first."
+    )
     try:
-        read_labels(path, reference, choices=own_answers(reference))
+        labels, _ = read_labels(path, reference, choices=own_answers(reference))
     except SamAdaptError as error:
-        raise SamAdaptError(
-            f"{path.name} exists and holds no masks of this image, but perhaps those of another case or an "
-            "image: choose another name, or delete it first."
-        ) from error
+        raise foreign from error
+    if _varies_like_an_image(labels):
+        raise foreign
+
+
+def _varies_like_an_image(labels: NDArray[Any]) -> bool:
+    """True for whole numbers (z, y, x) that are no classes: many of them, and neighbours that rarely agree."""
+    rows = np.moveaxis(labels, int(np.argmax(labels.shape)), -1)
+    first, second = rows[..., :-1], rows[..., 1:]
+    inside = (first > 0) & (second > 0)
+    changes = np.count_nonzero(inside & (first != second))
+    return changes > _MOST_CHANGES * np.count_nonzero(inside) and distinct(labels).size > _MOST_CLASSES
 
 
 def own_answers(reference: Volume) -> dict[str, str]:

@@ -49,6 +49,26 @@ def test_another_image_on_the_same_grid_is_not_replaced(tmp_path):
         write_labels(tmp_path / "t2.nii", LABELS, volume())
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_scan_of_whole_numbers_on_the_same_grid_is_not_replaced(tmp_path, suffix, dtype):
+    """As the FLAIR beside a T1: its grey values could be ids, and were replaced by the masks of the T1."""
+    flair = RNG.normal(120, 20, SHAPE).clip(0, 255).astype(dtype)
+    image = sitk.GetImageFromArray(flair)
+    image.SetSpacing((0.8, 0.9, 3.0))
+    sitk.WriteImage(image, str(tmp_path / f"flair{suffix}"))
+    before = (tmp_path / f"flair{suffix}").read_bytes()
+    with pytest.raises(SamAdaptError, match=r"exists and holds no masks"):
+        write_labels(tmp_path / f"flair{suffix}", LABELS, volume())
+    assert (tmp_path / f"flair{suffix}").read_bytes() == before
+
+
+def test_many_classes_may_be_replaced(tmp_path):
+    many = np.repeat(np.arange(1, 121, dtype=np.uint8).reshape(4, 5, 6), 4, axis=2)
+    for _ in range(2):
+        write_labels(tmp_path / "m.nii.gz", many, volume(shape=many.shape))
+
+
 def test_what_is_no_ordinary_file_is_not_replaced(tmp_path):
     (tmp_path / "a.nii").symlink_to("/dev/full")
     with pytest.raises(SamAdaptError, match="no ordinary file"):
