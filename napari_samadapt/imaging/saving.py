@@ -117,7 +117,8 @@ def _varies_like_an_image(labels: NDArray[Any]) -> bool:
     first, second = rows[..., :-1], rows[..., 1:]
     inside = (first > 0) & (second > 0)
     changes = np.count_nonzero(inside & (first != second))
-    return changes > _MOST_CHANGES * np.count_nonzero(inside) and distinct(labels).size > _MOST_CLASSES
+    restless = bool(changes > _MOST_CHANGES * np.count_nonzero(inside))
+    return restless and distinct(labels).size > _MOST_CLASSES
 
 
 def own_answers(reference: Volume) -> dict[str, str]:
