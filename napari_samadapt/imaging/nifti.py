@@ -138,6 +138,8 @@ def _layout(header: Any, path: Path) -> _Layout:
         raise SamAdaptError(
             f"{path.name} has {dtype} voxels, which cannot be shown: save its magnitude as real numbers."
         )
+    if not math.isfinite(header["vox_offset"]):
+        raise SamAdaptError(f"The header of {path.name} is damaged: it does not say where the voxels begin.")
     x, y, z = [*sizes, 1, 1][:3]
     return _Layout((x, y, z), math.prod(sizes[3:]), dtype)
 

@@ -183,6 +183,15 @@ def test_positions_that_cannot_be_are_refused(tmp_path, affine, says):
         read_volume(tmp_path / "a.nii")
 
 
+@pytest.mark.parametrize("start", [np.nan, np.inf, -np.inf])
+def test_voxels_that_begin_nowhere_are_refused(tmp_path, start):
+    content = bytearray(save_nifti(tmp_path / "a.nii", voxels()).read_bytes())
+    content[108:112] = np.float32(start).tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(SamAdaptError, match="where the voxels begin"):
+        read_volume(tmp_path / "a.nii")
+
+
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("compressed", [True, False])
