@@ -24,6 +24,7 @@ _TAGS = [
     "SOPInstanceUID", "FrameOfReferenceUID", "InstanceNumber", "PixelRepresentation", "RescaleSlope",
     "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit", "EchoTime", "DiffusionBValue",
     "TemporalPositionIdentifier", "TriggerTime", "ImageType", "AcquisitionNumber", "ConvolutionKernel",
+    "BitsStored", "HighBit", "ModalityLUTSequence",
 ]  # fmt: skip
 _DIFFERENCES = {
     "EchoTime": "echo time {} ms", "EffectiveEchoTime": "echo time {} ms", "DiffusionBValue": "b = {}",
@@ -36,6 +37,11 @@ _GROUPS = (
     "MREchoSequence", "MRDiffusionSequence", "FrameContentSequence", "MRImageFrameTypeSequence",
     "CTImageFrameTypeSequence", "CardiacSynchronizationSequence",
 )  # fmt: skip
+_SCALED_BY_FRAMES = {
+    "1.2.840.10008.5.1.4.1.1." + end
+    for end in ("2.1", "2.2", "4.1", "4.4", "130", "128.1", "13.1.1", "13.1.2", "13.1.3")
+}
+"""The classes of multi-frame images whose scaling SimpleITK takes from the groups of the frames: CT, MR, PET, X-ray."""
 _NO_IMAGES = {
     "SEG": "a segmentation", "RTDOSE": "a dose map", "RTSTRUCT": "a set of contours", "RTPLAN": "a plan",
     "SR": "a report", "PR": "a presentation state", "KO": "a list of images", "REG": "a registration",
@@ -131,6 +137,7 @@ def _described(header: Any, path: Path) -> DicomFile:
     photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
     count = int(header.get("NumberOfFrames") or 1)
     syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
+    _check_values(header, path)
     _check_pixels(header, path, int(rows) * int(columns) * count, samples * bits, photometric, syntax)
     return DicomFile(
         path=path,
@@ -164,6 +171,29 @@ def _padding(header: Any, photometric: str) -> tuple[float, float] | None:
     slope, offset = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
     ends = [slope * end + offset for end in (first, last if isinstance(last, int) else first)]
     return min(ends), max(ends)
+
+
+def _check_values(header: Any, path: Path) -> None:
+    """Refuse pixels that SimpleITK would hand on unscaled or shifted, without a word."""
+    stored, high = header.get("BitsStored"), header.get("HighBit")
+    if "ModalityLUTSequence" in header:
+        problem = "has a table that turns its pixels into values (Modality LUT)"
+    elif isinstance(stored, int) and isinstance(high, int) and high != stored - 1:
+        problem = f"stores {stored} bits per pixel up to bit {high}, not {stored - 1}"
+    elif str(header.get("SOPClassUID")) not in _SCALED_BY_FRAMES and _is_scaled_by_frames(header):
+        problem = "scales the pixels of its frames, which is known of CT, MR, PET and X-ray images only"
+    else:
+        return
+    raise SamAdaptError(f"{path.name} {problem}, which cannot be read: export it as a plain series.")
+
+
+def _is_scaled_by_frames(header: Any) -> bool:
+    sequences = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    for group in (_first(header, name) for name in sequences):
+        scaling = _first(group, "PixelValueTransformationSequence")
+        if (float(scaling.get("RescaleSlope") or 1), float(scaling.get("RescaleIntercept") or 0)) != (1, 0):
+            return True
+    return False
 
 
 def _check_pixels(header: Any, path: Path, pixels: int, bits: int, photometric: str, syntax: Any) -> None:

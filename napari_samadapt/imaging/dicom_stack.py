@@ -17,6 +17,7 @@ from .dicom_headers import Frame
 from .errors import SamAdaptError
 from .native import LPS_TO_RAS
 from .questions import Answers, Choice, Question
+from .volume import check_affine
 
 _PLACE_MM = 0.06  # positions are often rounded to 0.1 mm
 _PLACE_SHARE = 0.02  # of the slice distance
@@ -71,6 +72,7 @@ def place_frames(frames: Sequence[Frame], name: str, answers: Answers) -> Stack:
     stack = placed.stack()
     if stack is None:
         stack = _asked(placed, answers)
+    check_affine(stack.affine, stack.shape, placed.frames[0].path)
     if spacing is None:
         return Stack(
             stack.frames, stack.shape, stack.affine, False, (*stack.notes, _NO_SIZE), stack.resampling

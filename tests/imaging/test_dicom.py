@@ -425,7 +425,7 @@ def test_a_crash_of_the_native_reader_is_a_message(tmp_path, monkeypatch):
 # --- the odder tables of DICOM ------------------------------------------------------------------------------------
 
 
-def write_enhanced(path, positions, slopes=None):
+def write_enhanced(path, positions, slopes=None, **more):
     """One file with a frame for each position, described by functional groups."""
     pixels = RNG.integers(0, 3000, (len(positions), 5, 6)).astype(np.uint16)
     each = []
@@ -452,7 +452,7 @@ def write_enhanced(path, positions, slopes=None):
         "PerFrameFunctionalGroupsSequence": each,
         "PixelData": pixels.tobytes(),
     }
-    write_slice(path, pixels[0], **fields)
+    write_slice(path, pixels[0], **fields | more)
     return pixels
 
 
@@ -477,6 +477,50 @@ def test_frames_with_scalings_of_their_own_are_refused(tmp_path):
     write_enhanced(tmp_path / "a.dcm", up(0, 3), slopes=(1, 2))
     with pytest.raises(SamAdaptError, match="scaled differently"):
         read_volume(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "scaled"),
+    [
+        *((f"1.2.840.10008.5.1.4.1.1.{end}", True) for end in ("2.1", "2.2", "4.1", "4.4", "130", "128.1")),
+        *((f"1.2.840.10008.5.1.4.1.1.{end}", True) for end in ("13.1.1", "13.1.2", "13.1.3")),
+        *((f"1.2.840.10008.5.1.4.1.1.{end}", False) for end in ("7.3", "6.2", "77.1.5.4")),
+    ],
+)
+def test_the_scaling_of_frames_is_applied_or_the_file_is_refused(tmp_path, sop_class, scaled):
+    """SimpleITK leaves the pixels of other classes unscaled without a word."""
+    plain = {"RescaleSlope": None, "RescaleIntercept": None, "SOPClassUID": sop_class}
+    pixels = write_enhanced(tmp_path / "a.dcm", up(0, 3), slopes=(2.5, 2.5), **plain)
+    if scaled:
+        assert (read_volume(tmp_path / "a.dcm").data == pixels * 2.5).all()
+    else:
+        with pytest.raises(SamAdaptError, match="scales the pixels of its frames"):
+            read_volume(tmp_path / "a.dcm")
+    pixels = write_enhanced(tmp_path / "b.dcm", up(0, 3), slopes=(1, 1), **plain)
+    assert (read_volume(tmp_path / "b.dcm").data == pixels).all()
+
+
+def test_values_from_a_table_are_refused(tmp_path):
+    table = Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [2, 0, 16], "US"
+    table.add_new("LUTData", "OW", bytes(4))
+    fields = {"RescaleSlope": None, "RescaleIntercept": None, "ModalityLUTSequence": [table]}
+    write_slice(tmp_path / "a.dcm", np.ones((5, 6), np.uint16), **fields)
+    with pytest.raises(SamAdaptError, match="Modality LUT"):
+        read_volume(tmp_path / "a.dcm")
+
+
+def test_bits_at_another_place_are_refused(tmp_path):
+    write_slice(tmp_path / "a.dcm", np.full((5, 6), 850 << 4, np.uint16), BitsStored=12)
+    with pytest.raises(SamAdaptError, match="12 bits per pixel up to bit 15, not 11"):
+        read_volume(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("size", [500, 1e-5])
+def test_pixels_of_impossible_size_are_refused(tmp_path, size):
+    write_stack(tmp_path / "ct", up(0, 3, 6), PixelSpacing=[size, size])
+    with pytest.raises(SamAdaptError, match="claims voxels of"):
+        read_volume(tmp_path / "ct")
 
 
 @pytest.mark.parametrize(
