@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,16 @@ from .volume import Source, Volume
 
 _NO_SIZE = "This picture has no physical size: lengths are in pixels."
 _TURNED = "The picture was turned upright as its EXIF orientation says; masks lie on the upright picture."
-_UNREADABLE = (SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error, zlib.error)
+_UNREADABLE = (
+    SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+    struct.error, zlib.error,
+)  # fmt: skip
 _EXIF_ORIENTATION = 0x0112
 _BY_COLUMNS = 5  # orientations from this one on are stored column by column
+_OPACITY = 2  # the kind of an extra channel of a TIFF that the colours are not yet multiplied by
 _PLAIN = (1, 5, 8, 32773, 32946)  # compressions that tifffile reads by itself: none, LZW, deflate, PackBits
+_DIRECT = ("MINISWHITE", "MINISBLACK", "RGB", "PALETTE", "MASK")
+"""The TIFF photometric interpretations that need no change of colour space; the others are left to Pillow."""
 _Pages = tuple[NDArray[Any], tuple[str, ...]]
 
 
@@ -113,6 +120,8 @@ def _read_tiff(path: Path, answers: Answers, *, exact: bool) -> _Pages:
             if len(tiff.series) == 1:
                 part, page = tiff.series[0], tiff.series[0].keyframe
             else:
+                if not tiff.pages:
+                    raise SamAdaptError(f"{path.name} is damaged or incomplete: it holds no picture.")
                 wanted = _chosen_page(path, len(tiff.pages), answers, stack=False)
                 part = page = tiff.pages[wanted or 0]
             check_budget(part.nbytes, path)
@@ -125,19 +134,33 @@ def _read_tiff(path: Path, answers: Answers, *, exact: bool) -> _Pages:
                     f"{path.name} is stored on its side: turn it upright with the program that made it."
                 )
             values, axes = part.asarray(), part.axes
+            values, axes = _without_extra_channels(values, axes, page.extrasamples)
     except tifffile.TiffFileError as error:
         raise SamAdaptError(f"{path.name} is not a TIFF file, or it is damaged.") from error
     except ValueError as error:
         if "imagecodecs" in str(error):
             return _read_with_pillow(path, answers, exact=exact)
         raise
-    if photometric == "YCBCR":
+    if photometric not in _DIRECT:
         return _read_with_pillow(path, answers, exact=exact)
     pages = _pages(values, axes, path)
     if "Z" not in axes and (number := _chosen_page(path, len(pages), answers)) is not None:
         pages = pages[number : number + 1]
     pages = _upright(pages, orientation)
     return _in_grey_levels(pages, photometric, palette, exact=exact), (_TURNED,) if orientation != 1 else ()
+
+
+def _without_extra_channels(
+    values: NDArray[Any], axes: str, kinds: Sequence[int]
+) -> tuple[NDArray[Any], str]:
+    """Only an opacity that still has to be applied stays: colours are stored darkened by an associated one (kind 1)."""
+    if not kinds or "S" not in axes or tuple(kinds) == (_OPACITY,):
+        return values, axes
+    channels = axes.index("S")
+    values = np.take(values, range(values.shape[channels] - len(kinds)), channels)
+    if values.shape[channels] > 1:
+        return values, axes
+    return values.squeeze(channels), axes.replace("S", "")
 
 
 def _in_grey_levels(

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import tifffile
 from PIL import Image
 
 from napari_samadapt.imaging.errors import SamAdaptError
@@ -360,6 +361,51 @@ def test_pages_are_a_stack_or_one_of_them(tmp_path):
     pages[0].save(tmp_path / "b.tif", save_all=True, append_images=pages[1:])
     with pytest.raises(SamAdaptError, match="different sizes"):
         read_volume(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "LAB"])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_tiff_in_another_colour_space_is_shown_in_its_colours(tmp_path, mode, compression):
+    """The fourth channel of CMYK is no opacity: such a picture was black."""
+    picture = Image.fromarray(RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)).convert(mode)
+    picture.save(tmp_path / "a.tif", compression=compression)
+    assert (read_volume(tmp_path / "a.tif").data[0] == np.asarray(picture.convert("RGB"))).all()
+
+
+@pytest.mark.parametrize("kind", ["unspecified", "assocalpha"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_an_extra_channel_of_a_tiff_is_an_opacity_only_if_it_says_so(tmp_path, kind, channels, planar):
+    pixels = RNG.integers(1, 256, (6, 9, channels + 1)).astype(np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        pixels if planar == "contig" else np.moveaxis(pixels, -1, 0),
+        photometric="rgb" if channels == 3 else "minisblack",
+        planarconfig=planar,
+        extrasamples=[kind],
+    )
+    shown = read_volume(tmp_path / "a.tif").data[0].reshape(6, 9, -1)
+    assert (shown == pixels[..., :-1]).all()
+
+
+def test_a_tiff_without_a_picture_is_refused(tmp_path):
+    tifffile.TiffWriter(tmp_path / "a.tif").close()
+    with pytest.raises(SamAdaptError, match="holds no picture"):
+        read_volume(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, RuntimeError, AttributeError, OverflowError])
+def test_whatever_a_library_says_of_a_damaged_tiff_is_one_sentence(tmp_path, monkeypatch, error):
+    """Found by random bytes: tifffile divides by a size of zero, and raises RuntimeError for a page of a series."""
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((6, 9), np.uint8))
+
+    def fail(*_, **__):
+        raise error("sizes")
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", fail)
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", fail)
+    with pytest.raises(SamAdaptError, match="damaged, incomplete or no picture"):
+        read_volume(tmp_path / "a.tif")
 
 
 def test_compressed_and_inverted_tiff(tmp_path):
