@@ -13,17 +13,26 @@ from napari.utils.notifications import show_info as _napari_info
 
 from napari_samadapt.imaging.errors import SamAdaptError, for_log
 
+from .toasts import show_whole
+
 _log = logging.getLogger(__name__)
 
 
 def tell(message: str) -> None:
-    """Show a hint. Text from files is escaped: napari's notification would render it as rich text."""
-    _napari_info(html.escape(message, quote=False))
+    """Show a hint."""
+    _show(_napari_info, message)
 
 
 def warn(message: str) -> None:
     """Show what went wrong and what to do; used for Session.failed."""
-    _napari_error(html.escape(message, quote=False))
+    _show(_napari_error, message)
+
+
+def _show(how: Callable[[str], None], message: str) -> None:
+    """Text from files is escaped: napari's notification would render it as rich text."""
+    escaped = html.escape(message, quote=False)
+    how(escaped)
+    show_whole(escaped)
 
 
 def report(error: BaseException) -> None:
