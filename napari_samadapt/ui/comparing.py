@@ -167,7 +167,8 @@ class Comparing:
         self._made = made
         self.view.set_comparison(made, {shown.id: shown.color for shown in self._session.classes})
         self.view.set_ready(True, measured=True)
-        left_out = f", {len(made.left_out)} accepted slices left out" if made.left_out else ""
+        count = len(made.left_out)
+        left_out = f", {count} accepted slice{'' if count == 1 else 's'} left out" if count else ""
         self.view.set_hint(
             f"Mean Dice {made.mean_dice:.3f}{left_out}. Click in the plot to go to a slice that agrees badly."
         )

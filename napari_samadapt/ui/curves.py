@@ -16,7 +16,8 @@ _REDRAW_SECONDS = 0.2
 _MAX_POINTS = 4000
 _PADDING = 0.3  # of the range, above and below: room for half a number at its ends
 _LOSS, _DICE = "#e69f00", "#56b4e9"
-_HEIGHT = 72
+_LEAST_HEIGHT, _MOST_HEIGHT = 72, 150
+_LOW_WINDOW = 800  # pixels; of what a window is higher, the curves take a third
 _DICE_TITLE, _TITLE_SIZE = "Dice, held out", "8pt"
 
 
@@ -32,7 +33,7 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
         self._offset = 0
         self._drawn = 0.0
         self.setBackground(None)
-        self.setFixedHeight(_HEIGHT)
+        self.setFixedHeight(_LEAST_HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.ci.setContentsMargins(0, 0, 0, 0)
         self.ci.layout.setSpacing(4)
@@ -83,6 +84,8 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
     def draw_now(self) -> None:
         """Draw what has been added so far; without it there is nothing to see."""
         self.setVisible(bool(self._steps))
+        room = _LEAST_HEIGHT + (self.window().height() - _LOW_WINDOW) // 3
+        self.setFixedHeight(min(max(room, _LEAST_HEIGHT), _MOST_HEIGHT))
         for plot, shown in ((self._loss_plot, self._losses), (self._dice_plot, self._dices)):
             for side in ("left", "bottom"):
                 plot.getAxis(side).setStyle(showValues=bool(shown))
@@ -104,7 +107,7 @@ class LearningCurves(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # p
         self.draw_now()
 
     def sizeHint(self) -> QSize:
-        return QSize(280, _HEIGHT)
+        return QSize(280, self.minimumHeight())
 
     def _make_plot(self, place: int, title: str) -> pyqtgraph.PlotItem:
         plot = self.addPlot(row=0, col=place)

@@ -32,6 +32,7 @@ class LearningView(ToolWindow):
         self._accepted: tuple[AcceptedSlice, ...] = ()
         self._table = self._make_table()
         self._table_hint = hint_label(1)
+        self._table_hint.setText(_NO_UPDATES)
         self._plots_hint = hint_label(2)
         self._widget = _Plots()
         self._widget.clicked.connect(self._on_plot_clicked)
@@ -65,7 +66,7 @@ class LearningView(ToolWindow):
                 cell = QTableWidgetItem(text)
                 cell.setToolTip(text)
                 self._table.setItem(line, place, cell)
-        self._table_hint.setText("" if updates else _NO_UPDATES)
+        self._table_hint.setVisible(not updates)
 
     def set_accepted(self, accepted: Sequence[AcceptedSlice]) -> None:
         """The accepted slices in their order."""
@@ -89,6 +90,8 @@ class LearningView(ToolWindow):
                 places, values, connect="finite", pen=pyqtgraph.mkPen(color, width=2),
                 symbol="o", symbolSize=7, symbolBrush=color, symbolPen=None,
             )  # fmt: skip
+        whole = math.ceil(max(corrections, default=1.0) / 5) or 1  # nobody corrects half a time
+        self._plots[2].getAxis("left").setTickSpacing(whole, whole)
         self._plots_hint.setText(_summary(dice, corrections) or _NO_SLICES)
 
     def _make_table(self) -> QTableWidget:
@@ -133,7 +136,7 @@ class _Plots(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph
 def update_cells(update: Update) -> tuple[str, str, str, str, str, str]:
     """One line of the table of updates."""
     kinds = {
-        "fit": "Heads fitted at once",
+        "fit": "Fitted at once",
         "episode": "Episode",
         "load": "Adapter loaded",
         "roll back": "Rolled back",

@@ -238,6 +238,7 @@ class SessionView:
         if key.index != self._panels.slice.strip.current:
             self._panels.prompts.reset_hint()
         self._panels.slice.strip.set_current(key.index)
+        self._panels.prompts.set_slice_state(self.help.state(key))
         self._session.look_at(key)
         self.help.look_at(key)
 
@@ -248,6 +249,8 @@ class SessionView:
     def _show_state(self, key: SliceKey) -> None:
         if key.axis == self._session.axis:
             self._panels.slice.strip.set_state(key.index, self.help.state(key))
+        if key == self._tools.slice_on_screen():
+            self._panels.prompts.set_slice_state(self.help.state(key))
 
     def _show_undo(self) -> None:
         self._panels.slice.set_undo(self._session.can_undo, self._session.can_redo)

@@ -46,6 +46,7 @@ class SliceStrip(QWidget):
 
     chosen = Signal(int)
     states_changed = Signal(tuple)
+    suggested_changed = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -100,6 +101,7 @@ class SliceStrip(QWidget):
         if index != self._suggested:
             self._suggested = index
             self.update()
+            self.suggested_changed.emit(index is not None)
 
     def index_at(self, x: float) -> int:
         """The slice whose cell is at pixel `x` of the widget."""
@@ -182,12 +184,15 @@ def state_color(state: str) -> QColor:
 
 
 class StripLegend(QWidget):
-    """What the colours of the strip mean; only those that are there."""
+    """What the colours and the triangle of the strip mean; only those that are there."""
 
     def __init__(self, strip: SliceStrip, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._named = {state: _named_chip(state, color) for state, color in STATE_COLORS.items()}
-        self.setLayout(flow(*((named, 0) for named in self._named.values())))
+        self._next = small(QLabel("▼ next (N)"))
+        self.setLayout(flow(*((named, 0) for named in self._named.values()), (self._next, 0)))
+        self._next.setVisible(strip.suggested is not None)
+        strip.suggested_changed.connect(self._next.setVisible)
         strip.states_changed.connect(self._show)
         self._show(strip.states)
 

@@ -33,7 +33,7 @@ STEPS = (
     Step(
         "volume",
         "Look through the scan",
-        "Scroll through the slices with the slider below the image, and stop where you see an organ well.",
+        "Click or drag in the strip of slices below the image, and stop where you see an organ well.",
     ),
     Step(
         "prompts",

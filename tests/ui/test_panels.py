@@ -171,6 +171,25 @@ def test_prompts_panel(qtbot, shown):
     ]
 
 
+@pytest.mark.parametrize(
+    ("state", "tool", "said"),
+    [
+        ("predicted", "box", "Predicted: accept it (A) if it is right. Drag a box around the structure."),
+        ("proposed", "box", "Proposed: accept it (A) if it is right. Drag a box around the structure."),
+        ("accepted", "box", "Drag a box around the structure."),
+        ("empty", "", "Choose Point or Box to ask SAM for a mask, or Brush to draw it."),
+    ],
+)
+def test_the_hint_says_that_a_mask_which_is_there_can_be_accepted(shown, state, tool, said):
+    panel = shown(PromptsPanel())
+    panel.set_tool(tool)
+    panel.set_slice_state(state)
+    assert panel._hint.text() == said
+    panel.set_hint("SAM finds nothing there.")
+    panel.set_slice_state("predicted")
+    assert panel._hint.text() == "SAM finds nothing there.", "an answer was replaced by a general hint"
+
+
 def test_slice_panel(qtbot, shown):
     panel = shown(SlicePanel())
     said = heard(panel, "accepted", "rejected", "undone", "redone", "prediction_shown")

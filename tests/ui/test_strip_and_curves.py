@@ -2,7 +2,7 @@
 
 import pytest
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_samadapt.ui.curves import LearningCurves
 from napari_samadapt.ui.slice_strip import STATE_COLORS, SliceStrip, StripLegend
@@ -111,3 +111,17 @@ def test_the_legend_names_what_is_there(qtbot, strip):
     assert named() == ["empty"]
     strip.set_state(1, "accepted")
     assert named() == ["empty", "accepted"]
+    strip.set_suggested(0)
+    assert named() == ["empty", "accepted", "▼ next (N)"], "nobody knows what the triangle means"
+    strip.set_suggested(None)
+    assert named() == ["empty", "accepted"]
+
+
+@pytest.mark.parametrize(("window", "curves"), [(600, 72), (800, 72), (860, 92), (1080, 150), (2000, 150)])
+def test_the_curves_are_higher_in_a_higher_window(qtbot, window, curves):
+    place = QWidget()
+    qtbot.addWidget(place)
+    place.resize(400, window)
+    made = LearningCurves(place)
+    made.add(1, 0.5, None)
+    assert made.height() == curves

@@ -221,7 +221,7 @@ def test_accepted_slices_can_be_left_out(qtbot, dock, views, reference):
     views.comparing.load(reference)
     qtbot.waitUntil(lambda: "Mean Dice" in view._hint.text())
     view._unseen.click()
-    qtbot.waitUntil(lambda: "1 accepted slices left out" in view._hint.text())
+    qtbot.waitUntil(lambda: "1 accepted slice left out" in view._hint.text())
     assert shown(view, 5) == "1.3 ml"
 
 

@@ -30,6 +30,10 @@ _HINTS = {
     "brush": "Paint the chosen class. Right-drag encircles an area.",
     "eraser": "Erase what does not belong.",
 }
+_ABOUT_SLICE = {
+    "predicted": "Predicted: accept it (A) if it is right. ",
+    "proposed": "Proposed: accept it (A) if it is right. ",
+}
 _POSITIVE, _NEGATIVE = "+  T", "−  T"
 
 
@@ -45,6 +49,7 @@ class PromptsPanel(QWidget):
         super().__init__(parent)
         self._tool = ""
         self._positive = True
+        self._about_slice = ""
         self._buttons = {
             name: button(text, tip, lambda name=name: self._on_tool_clicked(name), checkable=True)  # type: ignore[misc]
             for name, (text, tip) in TOOLS.items()
@@ -87,14 +92,24 @@ class PromptsPanel(QWidget):
         self._sign.style().polish(self._sign)
         self.reset_hint()
 
+    def set_slice_state(self, state: str) -> None:
+        """Show what can be done about a mask that is there already: the slice on screen is "predicted", "edited"…"""
+        own = self._hint.text() == self._own_hint()
+        self._about_slice = _ABOUT_SLICE.get(state, "")
+        if own:
+            self.reset_hint()
+
     def set_hint(self, text: str) -> None:
         """Say something else than the tool's own hint, until the tool or the slice changes."""
         self._hint.setText(text)
 
     def reset_hint(self) -> None:
         """Say the tool's own hint again."""
+        self._hint.setText(self._own_hint())
+
+    def _own_hint(self) -> str:
         negative = self._tool in ("point", "scribble") and not self._positive
-        self._hint.setText(_HINTS[f"{self._tool}-" if negative else self._tool])
+        return self._about_slice + _HINTS[f"{self._tool}-" if negative else self._tool]
 
     def _on_tool_clicked(self, name: str) -> None:
         self.tool.emit("" if name == self._tool else name)
