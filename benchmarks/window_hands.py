@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import napari
 import numpy as np
+from napari._qt.dialogs.qt_notification import NapariQtNotification  # napari has no public way to them
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -143,6 +144,13 @@ class Hands:
         QTest.keyClicks(field, name)
         QTest.keyClick(field, Qt.Key.Key_Return)
         self.keys += len(name) + 1
+        self.wait(0.1)
+
+    def close_notifications(self) -> None:
+        """Press × on what is told; without a window manager napari would leave it for ever."""
+        for shown in self.canvas.native.findChildren(NapariQtNotification):
+            QTest.mouseClick(shown.close_button, Qt.MouseButton.LeftButton)
+            self.clicks += 1
         self.wait(0.1)
 
     def _move(self, place: QPoint) -> None:

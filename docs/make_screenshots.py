@@ -27,7 +27,7 @@ _FOLDERS = {
     ((1920, 1080), "dark"): "1920x1080-dark",
     ((1920, 1080), "light"): "1920x1080-light",
 }
-_COLORS = 256
+_COLORS, _FLAT = 256, 64
 
 
 class Camera:
@@ -59,9 +59,12 @@ class Camera:
         pixels = Image.frombytes(
             "RGB", (shot.width(), shot.height()), bytes(shot.constBits()), "raw", "RGB", shot.bytesPerLine()
         )
-        pixels.quantize(_COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-            path, optimize=True
-        )
+        # The colours of buttons and grounds as they are; those of the slices and of the edges of letters nearly so.
+        flat = sorted(pixels.getcolors(shot.width() * shot.height()), reverse=True)[:_FLAT]
+        rest = pixels.quantize(_COLORS - _FLAT, Image.Quantize.MAXCOVERAGE).getpalette()
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([part for _count, color in flat for part in color] + rest)
+        pixels.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def paint(hands: Any, key: Any, wanted: Any) -> None:
@@ -176,7 +179,7 @@ def tell_the_story(hands: Any, camera: Camera, folder: Path, seconds: float) -> 
     dock.open_path(folder / "missing.nii.gz")
     hands.wait(1.0)
     camera.shoot("15-error")
-    hands.wait(6.0)
+    hands.close_notifications()
     dock.files.export(session, MaskTarget(folder / "masks.nii.gz"))
     hands.wait(2.0)
     camera.shoot("16-exported")

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from .panels.classes import ClassRow, swatch
 from .panels.section import button, hint_label, row
+from .style import PLOT_TEXT
 from .tool_window import ToolWindow, plain_plot
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class SlicePlot(pyqtgraph.PlotWidget):  # type: ignore[misc]  # pyqtgraph is unt
         plain_plot(self.getPlotItem(), left=left, bottom="slice")
         self._count = 0
         self._here = pyqtgraph.InfiniteLine(
-            0, pen=pyqtgraph.mkPen("#f0e442", width=1, style=Qt.PenStyle.DashLine)
+            0, pen=pyqtgraph.mkPen(PLOT_TEXT, width=1, style=Qt.PenStyle.DashLine)
         )
         self._here.hide()
 
@@ -66,9 +67,10 @@ class SlicePlot(pyqtgraph.PlotWidget):  # type: ignore[misc]  # pyqtgraph is unt
         for color, values in lines:
             plot.plot(
                 list(range(len(values))), list(values), connect="finite", pen=pyqtgraph.mkPen(color, width=2),
-                symbol="o", symbolSize=5, symbolBrush=color, symbolPen=None,
+                symbol="o", symbolSize=6, symbolBrush=color, symbolPen=PLOT_TEXT,
             )  # fmt: skip
         plot.addItem(self._here)
+        self._here.setVisible(bool(self._count))
         plot.setXRange(0, max(self._count - 1, 1), padding=0.02)
         if highest is not None:
             plot.setYRange(0, highest, padding=0.03)

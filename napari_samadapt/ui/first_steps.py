@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from .panels.flow import flow
 
-_TITLE = "Segment a scan, and let the model learn it from you"
+_TITLE = "Segment a scan while the model learns"
 _HOW = "Click a structure, correct the mask, accept the slice. The other slices get better while you go on."
 _NOTICE = "Research use only, not a medical device. Nothing leaves this computer."
 _WAYS = (

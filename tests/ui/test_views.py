@@ -207,6 +207,9 @@ def test_a_click_in_the_plot_goes_to_the_slice(qtbot, dock, views, reference):
     view = views.comparing.view
     views.comparing.load(reference)
     qtbot.waitUntil(lambda: "Mean Dice" in view._hint.text())
+    assert view.plot._here.isVisible(), (
+        "the slice on screen was not marked in a plot that was empty when it opened"
+    )
     plot = view.plot.getPlotItem()
     scene = plot.vb.mapViewToScene(plot.vb.viewRect().center())
     place = view.plot.mapFromScene(scene)
