@@ -1,8 +1,12 @@
-"""Whether a NRRD or MetaImage file is complete, told from its text header before any native code opens it."""
+"""What a NRRD or MetaImage header says that ITK passes over, and whether the file is complete.
+
+Both are told from the text header before any native code opens the file.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +38,21 @@ _META_BYTES = {
 }  # fmt: skip
 
 
+_PATIENT_SPACES = {
+    *("right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps"),
+}  # fmt: skip
+_MM = {"", "?", "mm", "millimeter", "millimeters", "millimetre", "millimetres"}
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What ITK does not hand on: whether the header states a position in the patient, and whether the values of a
+    voxel are volumes of their own ("list") and no colours."""
+
+    spatial: bool
+    listed: bool = False
+
+
 @dataclass(frozen=True)
 class _Stored:
     """Where the voxels lie (`path` from byte `start`), how many bytes they are, and how they are packed."""
@@ -42,18 +61,18 @@ class _Stored:
     start: int
     needed: int
     packing: str  # "raw", "gzip", "zlib" or "text"
-    spatial: bool
+    stated: Stated
 
 
-def check_complete(path: Path, kind: str) -> bool:
-    """Raise SamAdaptError unless every voxel named is there; return whether the header states a position."""
+def check_complete(path: Path, kind: str) -> Stated:
+    """What the header states beside the voxels; SamAdaptError unless every voxel that it names is there."""
     with path.open("rb") as stream:
         stored = _nrrd(stream, path) if kind == "nrrd" else _meta(stream, path)
     if not stored.path.is_file():
         raise SamAdaptError(f"{path.name} needs its data file {stored.path.name}, which is not beside it.")
     check_budget(stored.needed, path)
     _check_voxels(stored, path)
-    return stored.spatial
+    return stored.stated
 
 
 def _check_voxels(stored: _Stored, path: Path) -> None:
@@ -112,7 +131,10 @@ def _nrrd(stream: BinaryIO, path: Path) -> _Stored:
         raise SamAdaptError(
             f"{path.name} skips part of its voxel data, which is not supported: save it anew."
         )
-    return _Stored(data_path, start, needed, packing, bool({"space", "space dimension"} & fields.keys()))
+    _check_units(re.findall(r'"([^"]*)"', fields.get("space units", "")), path)
+    spatial = fields.get("space", "").lower() in _PATIENT_SPACES
+    stated = Stated(spatial, "list" in fields.get("kinds", "").lower().split())
+    return _Stored(data_path, start, needed, packing, stated)
 
 
 def _meta(stream: BinaryIO, path: Path) -> _Stored:
@@ -138,8 +160,23 @@ def _meta(stream: BinaryIO, path: Path) -> _Stored:
         raise SamAdaptError(
             f"{path.name} has sizes {sizes} or a header size, which is not supported: save it anew."
         )
+    if any(
+        fields.get(f"ElementToIntensityFunction{name}", plain).split() not in ([plain], [f"{plain}.0"])
+        for name, plain in (("Slope", "1"), ("Offset", "0"))
+    ):
+        raise SamAdaptError(f"{path.name} scales its values, which cannot be read: save the scaled values.")
     spatial = bool({"Offset", "Position", "Origin", "TransformMatrix"} & fields.keys())
-    return _Stored(data_path, start, needed, packing, spatial)
+    _check_units([fields.get("DistanceUnits", "").removeprefix("MET_")], path)
+    return _Stored(data_path, start, needed, packing, Stated(spatial))
+
+
+def _check_units(units: list[str], path: Path) -> None:
+    """Refuse lengths in another unit: ITK, and what builds on it, takes every number for mm."""
+    for unit in units:
+        if unit.strip().lower() not in _MM:
+            raise SamAdaptError(
+                f"{path.name} states its lengths in {unit[:20]!r}, which other programs take for mm: save it in mm."
+            )
 
 
 def _split(lines: list[str], mark: str) -> list[tuple[str, str, str]]:

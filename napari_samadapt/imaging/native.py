@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .errors import SamAdaptError
 from .questions import Answers, one_of_several, which_volume
-from .volume import Source, Volume, check_affine
+from .volume import NO_POSITION, Source, Volume, check_affine
 
 _CHILD = Path(__file__).with_name("native_child.py")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -31,13 +31,15 @@ def read_native(path: Path, kind: str, answers: Answers) -> Volume:
     """
     from .headers import check_complete
 
-    spatial = check_complete(path, kind)
+    stated = check_complete(path, kind)
     [(data, lps)] = read_isolated([path])
-    values, notes = single_volume(data, path.name, answers)
+    values, notes = single_volume(data, path.name, answers, colors=not stated.listed)
     affine = LPS_TO_RAS @ lps
-    if spatial:
+    if stated.spatial:
         check_affine(affine, values.shape[:3], path)
-    return Volume(values, affine, Source(path, kind, spatial=spatial, notes=notes))
+    else:
+        notes = (*notes, NO_POSITION)
+    return Volume(values, affine, Source(path, kind, spatial=stated.spatial, notes=notes))
 
 
 def read_isolated(paths: Sequence[Path], codings: Sequence[str] = ()) -> list[Decoded]:
@@ -80,8 +82,13 @@ def _arrays(content: bytes) -> list[NDArray[Any]]:
     return arrays
 
 
-def single_volume(data: NDArray[Any], name: str, answers: Answers) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """(z, y, x) or (z, y, x, 3) from ((t,) (z,) y, x, c), and notes; asks ("time") which of several volumes."""
+def single_volume(
+    data: NDArray[Any], name: str, answers: Answers, *, colors: bool = True
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """(z, y, x) or (z, y, x, 3) from ((t,) (z,) y, x, c), and notes; asks ("time") which of several volumes.
+
+    Without `colors` three or four values of a voxel are volumes too.
+    """
     channels = data.shape[-1]
     if data.ndim == 3:
         data = data[None]
@@ -91,7 +98,7 @@ def single_volume(data: NDArray[Any], name: str, answers: Answers) -> tuple[NDAr
         data, notes = _chosen(volumes, data.shape[-2::-1], name, answers)
     if channels == 1:
         return data[..., 0], notes
-    if channels in (3, 4) and data.dtype == np.uint8:
+    if colors and channels in (3, 4) and data.dtype == np.uint8:
         return data[..., :3], notes
     if notes:
         raise SamAdaptError(

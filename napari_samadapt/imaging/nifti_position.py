@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .questions import Answers, Choice, Question
-from .volume import LARGEST_MM, SMALLEST_MM, check_affine, corner_distance
+from .volume import LARGEST_MM, NO_POSITION, SMALLEST_MM, check_affine, corner_distance
 
 _UNIT_MM = {1: 1000.0, 2: 1.0, 3: 0.001}
 _UNIT_NAMES = {1: "metre", 3: "micrometre"}
 _SAME_PLACE_MM = 0.05
-NO_POSITION = "This file holds no position information: lengths, and overlays on other scans, are not valid."
 
 
 def position(header: Any, path: Path, answers: Answers) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:

@@ -22,6 +22,7 @@ AXIS_NAMES = ("axial", "coronal", "sagittal")
 _WORLD_AXIS = {"axial": 2, "coronal": 1, "sagittal": 0}  # the RAS direction that the slices are stacked along
 SMALLEST_MM, LARGEST_MM = 1e-3, 100.0
 """Sizes of a voxel that can be believed."""
+NO_POSITION = "This file holds no position information: lengths, and overlays on other scans, are not valid."
 _SHEAR_MM = 0.05
 _ANISOTROPIC = 1.6  # from this ratio on, the thick axis is the one the slices were acquired along
 

@@ -289,6 +289,70 @@ def test_the_neighbour_of_another_ending_is_not_read(tmp_path):
     assert (read_volume(tmp_path / "A.nii.gz").data == ours.T).all()
 
 
+NRRD = b"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 3 4 5\nencoding: raw\n"
+AXES = b"space directions: (1,0,0) (0,1,0) (0,0,2)\n"
+MHA = b"NDims = 3\nDimSize = 3 4 5\nElementType = MET_UCHAR\nOffset = 1 2 3\n"
+
+
+def write_text_header(path, *lines):
+    """A file of 3 x 4 x 5 bytes that says what is in `lines` too."""
+    more = "".join(f"{line}\n" for line in lines).encode()
+    content = (
+        NRRD + more + AXES + b"\n" if path.suffix == ".nrrd" else MHA + more + b"ElementDataFile = LOCAL\n"
+    )
+    path.write_bytes(content + bytes(range(60)))
+    return path
+
+
+@pytest.mark.parametrize("unit", ["um", "m", "cm", "m\u00fcm", "pixel"])
+def test_lengths_in_another_unit_are_refused_where_itk_takes_them_for_mm(tmp_path, unit):
+    nrrd = write_text_header(tmp_path / "a.nrrd", "space: LPS", f'space units: "mm" "{unit}" "{unit}"')
+    mha = write_text_header(tmp_path / "a.mha", f"DistanceUnits = {unit}")
+    for path in (nrrd, mha):
+        with pytest.raises(SamAdaptError, match="states its lengths in"):
+            read_volume(path)
+    millimetres = write_text_header(tmp_path / "b.nrrd", "space: LPS", 'space units: "mm" "mm" "mm"')
+    assert read_volume(millimetres).spacing == (2, 1, 1)
+    assert read_volume(write_text_header(tmp_path / "b.mha", "DistanceUnits = mm")).spatial
+
+
+@pytest.mark.parametrize("line", ["Slope = 2", "Offset = -1024"])
+def test_a_scaling_that_itk_leaves_out_is_refused(tmp_path, line):
+    with pytest.raises(SamAdaptError, match="scales its values"):
+        read_volume(write_text_header(tmp_path / "a.mha", f"ElementToIntensityFunction{line}"))
+    plain = [f"ElementToIntensityFunction{text}" for text in ("Slope = 1", "Offset = 0")]
+    assert read_volume(write_text_header(tmp_path / "b.mha", *plain)).data.max() == 59
+
+
+@pytest.mark.parametrize("space", ["scanner-xyz", "3D-right-handed", "3D-left-handed", None])
+def test_a_space_that_is_not_the_patients_is_no_position(tmp_path, space):
+    line = "space dimension: 3" if space is None else f"space: {space}"
+    volume = read_volume(write_text_header(tmp_path / "a.nrrd", line, "space origin: (1,2,3)"))
+    assert not volume.spatial
+    assert any("no position" in note for note in volume.source.notes)
+
+
+def test_a_meta_image_without_a_position_says_so(tmp_path):
+    path = write_text_header(tmp_path / "a.mha")
+    path.write_bytes(path.read_bytes().replace(b"Offset = 1 2 3\n", b""))
+    assert any("no position" in note for note in read_volume(path).source.notes)
+
+
+def test_a_list_of_three_volumes_is_no_colour(tmp_path):
+    """As 3D Slicer stores sequences and layers of segments."""
+    header = (
+        b"NRRD0004\ntype: uint8\ndimension: 4\nsizes: 3 5 2 2\nencoding: raw\nspace: LPS\nkinds: %s domain domain "
+        b"domain\nspace directions: none (1,0,0) (0,1,0) (0,0,2)\nspace origin: (0,0,0)\n\n"
+    )
+    (tmp_path / "a.nrrd").write_bytes(header % b"list" + bytes(range(60)))
+    with pytest.raises(QuestionError, match="3 volumes"):
+        read_volume(tmp_path / "a.nrrd")
+    second = read_volume(tmp_path / "a.nrrd", choices={"time": "1"}).data
+    assert (second.ravel() == np.arange(1, 60, 3)).all()
+    (tmp_path / "b.nrrd").write_bytes(header % b"RGB-color" + bytes(range(60)))
+    assert read_volume(tmp_path / "b.nrrd").is_color
+
+
 # --- pictures ---------------------------------------------------------------------------------------------------
 
 
