@@ -57,6 +57,7 @@ class Neighbours:
         self._planes = np.full(np.iinfo(np.uint16).max + 1, -1)  # of every id: where it is in the maps
         self._planes[[0, *class_ids]] = range(len(class_ids) + 1)
         self._maps: OrderedDict[int, Tensor] = OrderedDict()
+        self._gone: set[int] = set()
         self.given: Mapping[int, NDArray[np.uint16]] = {}
 
     @property
@@ -71,8 +72,14 @@ class Neighbours:
         """Take what the decoder says of a slice (K + 1, H, W); the one put longest ago may have to go."""
         self._maps[index] = probabilities.clamp(min=_FLOOR).log().half()
         self._maps.move_to_end(index)
+        self._gone.discard(index)
         while len(self._maps) > _PER_REACH * self.reach + _AT_FRONTS:
-            self._maps.popitem(last=False)
+            self._gone.add(self._maps.popitem(last=False)[0])
+
+    def knows_around(self, index: int) -> bool:
+        """False where a slice that counts for this one was put and had to go."""
+        around = range(index - self.reach, index + self.reach + 1)
+        return not any(other in self._gone and other not in self.given for other in around)
 
     def mixed(self, index: int) -> Tensor:
         """The probabilities (K + 1, H, W) of a slice that was put, joined with the neighbours that are known."""

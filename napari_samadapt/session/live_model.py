@@ -167,6 +167,10 @@ class LiveModel:
         """Whether `said` can be asked."""
         return self._seen_with is not None and self._seen_with[1] == key.axis and key.index in self._around
 
+    def knows_around(self, key: SliceKey) -> bool:
+        """Whether all the slices that were looked at around one that was count in `said`."""
+        return self._around.knows_around(key.index)
+
     def said(self, key: SliceKey) -> tuple[NDArray[np.uint16], float]:
         """Class ids (H, W) of a slice that was looked at, by it and its neighbours, and the doubt of them in [0, 1]."""
         assert self._model is not None

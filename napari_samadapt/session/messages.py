@@ -133,7 +133,8 @@ class SliceLabels:
     """What the automatic model says of one slice: `labels` (H, W) uint16 class ids; `epoch` numbers the refresh.
 
     `doubt` in [0, 1] is how unsure it is of them, as `suggestion.doubt` measures it. A slice is told as soon as it was
-    looked at, and once more when the slices around it were; `whole` is False where some of them did not count.
+    looked at, and once more when the slices around it were; `whole` is False where some of them did not count, those
+    up to `reach` slices away.
     """
 
     key: SliceKey
@@ -142,6 +143,7 @@ class SliceLabels:
     doubt: float = 0.0
     made_by: int = 0
     whole: bool = True
+    reach: int = 0
 
 
 @dataclass(frozen=True)

@@ -186,9 +186,9 @@ class Predictor:
         """What is said of a slice that was looked at, unless the model became another one since."""
         with self._failing(key):
             if self._model.has_seen(key):
-                labels, doubt = self._model.said(key)
-                whole = not self._lacks(key)
-                result = SliceLabels(key, labels, plan.epoch, doubt, self._model.version, whole)
+                model, (labels, doubt) = self._model, self._model.said(key)
+                whole = model.knows_around(key) and not self._lacks(key)
+                result = SliceLabels(key, labels, plan.epoch, doubt, model.version, whole, model.reach)
                 self._post(lambda: self._predicted(result))
 
     @contextmanager

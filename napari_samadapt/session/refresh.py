@@ -34,8 +34,9 @@ class Refresh:
         self._epoch = 0
         self._focus = SliceKey(axis, self._count // 2)
         self._waiting: set[SliceKey] = set()
-        self._told: set[SliceKey] = set()  # in this epoch
+        self._told: dict[SliceKey, bool] = {}  # in this epoch, and whether wholly
         self._before: dict[SliceKey, NDArray[np.uint16]] = {}  # of those that are not told wholly yet
+        self._reach = 0
         self._given: Mapping[int, NDArray[np.uint16]] = {}
         self._total = 0
         self._active = False
@@ -63,7 +64,7 @@ class Refresh:
         slices = {SliceKey(axis, index) for index in range(self._count)} if active else set()
         self._waiting = slices - self._book.marks.keys()
         self._total = len(self._waiting)
-        self._told, self._before = set(), {}
+        self._told, self._before = {}, {}
         self._given = self._accepted(slices)
         self._predictor.refresh(self._plan(self._waiting))
         if active:
@@ -78,31 +79,43 @@ class Refresh:
     def again(self, keys: Iterable[SliceKey]) -> None:
         """Predict changed slices that were given back to the model, and go on from what is accepted now.
 
-        What it said since the last update is in sight again already, and was said with the slices around in mind.
+        What it said since the last update is in sight again already, and was said with the slices around in mind. Those
+        around a slice that is accepted now, or no longer, are told anew.
         """
         changed = {key for key in keys if key.axis == self._axis}
         given, indices = self._accepted(changed), {key.index for key in changed}
-        wanted = changed - self._book.marks.keys() - self._told
-        if not self._active or not (wanted or given or indices & self._given.keys()):
+        heard = given.keys() | (indices & self._given.keys())
+        wanted = changed - self._book.marks.keys() - self._told.keys()
+        if not self._active or not (wanted or heard):
             return
         self._given = {index: labels for index, labels in self._given.items() if index not in indices} | given
+        anew = self._told_near(heard) - self._book.marks.keys()
+        wanted |= anew
         self._total += len(wanted - self._waiting)
         self._waiting |= wanted
-        self._predictor.look(self._plan(wanted))
+        # What was seen of the slices around those may be forgotten.
+        self._predictor.look(self._plan(wanted | self._told_near(key.index for key in anew)))
 
     def take(self, result: SliceLabels) -> bool:
-        """Show a prediction; False for one that is outdated, or kept beneath as the slice is the user's by now."""
+        """Show a prediction; False for one that is outdated, or kept beneath as the slice is the user's by now.
+
+        One that is not whole is no news of a slice that was told wholly.
+        """
         if result.epoch != self._epoch:
             return False
-        key, after = result.key, result.labels
-        self.known[key] = Evidence(result.doubt, self._changed(result), not after.any())
+        key, self._reach = result.key, result.reach
         self._waiting.discard(key)
-        self._told.add(key)
-        shown = self._book.put_prediction(key, after, result.made_by)
+        shown = (result.whole or not self._told.get(key)) and self._put(result)
         if shown:
             self.predicted.emit(key)
         self.progress.emit(self._total - len(self._waiting), self._total)
         return shown
+
+    def _put(self, result: SliceLabels) -> bool:
+        key, labels = result.key, result.labels
+        self.known[key] = Evidence(result.doubt, self._changed(result), not labels.any())
+        self._told[key] = result.whole
+        return self._book.put_prediction(key, labels, result.made_by)
 
     def _changed(self, result: SliceLabels) -> float:
         """The share of a slice that the last adapter changed: compared with nothing of this refresh."""
@@ -122,6 +135,11 @@ class Refresh:
 
     def _plan(self, keys: Iterable[SliceKey]) -> RefreshPlan:
         return RefreshPlan(self._epoch, self._window, self._focus, frozenset(keys), self._count, self._given)
+
+    def _told_near(self, indices: Iterable[int]) -> set[SliceKey]:
+        """The slices told in this epoch that are within reach of some, but for accepted ones."""
+        near = {index + away for index in indices for away in range(-self._reach, self._reach + 1)}
+        return {key for key in self._told if key.index in near - self._given.keys()}
 
     def _accepted(self, keys: Iterable[SliceKey]) -> dict[int, NDArray[np.uint16]]:
         """Those of the slices that are accepted, copied for another thread to read."""

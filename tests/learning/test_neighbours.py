@@ -99,6 +99,18 @@ def test_a_given_slice_is_one_of_a_sure_decoder_and_unknown_ids_weaken_nothing()
     assert not torch.allclose(alone, maps(3), atol=1e-2)
 
 
+def test_it_is_known_where_a_neighbour_had_to_go():
+    around = Neighbours((1.0, 0.5), IDS)  # keeps six
+    for index in range(8):
+        around.put(index, maps(index))
+    assert [index for index in range(8) if around.knows_around(index)] == [3, 4, 5, 6, 7]
+    around.given = {1: np.zeros((3, 4), np.uint16)}
+    assert around.knows_around(2), "what is given needs not be known otherwise"
+    around.given = {}
+    around.put(1, maps(1))
+    assert [index for index in range(8) if around.knows_around(index)] == [4, 5, 6, 7]
+
+
 @given(reach=st.integers(0, 4), start=st.integers(0, 19))
 def test_going_outwards_nothing_needed_is_forgotten(reach, start):
     """From any slice, one step on each side in turn: what completes a slice is still there."""

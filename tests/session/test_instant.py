@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,9 +98,9 @@ def test_a_decoder_without_a_closed_form_waits_for_its_episode(live, volume) -> 
     assert live.version == 0
 
 
-def paint(session, index: int) -> None:
+def paint(session, index: int, pixels: np.ndarray | None = None) -> None:
     plane = np.zeros(session.annotation.shape, bool)
-    plane[index, 6:16, 5:14] = True
+    plane[index] = block(index) == 1 if pixels is None else pixels
     indices = np.nonzero(plane)
     before = session.annotation[indices]
     session.annotation[indices] = 1
@@ -119,6 +120,20 @@ def test_an_accepted_slice_is_seen_in_the_others_before_any_episode(make_session
     session.roll_back()
     assert session.adapter_version == 0
     assert session.config.method == "conv-lora", "episodes train what they did"
+
+
+def test_where_no_fit_follows_an_accepted_slice_is_seen_in_those_around_it(make_session, queue) -> None:
+    session = make_session(policy=NEVER)
+    accept(session, 2)
+    assert queue.run_until(lambda: session.adapter_version == 1 and not session.refreshing, 30)
+    session.set_policy(replace(session.policy, enabled=False))
+    before = session.prediction[4].copy()
+    for index in (0, 1, 3, 5):
+        paint(session, index, np.ones((24, 20), bool))
+        session.accept(SliceKey(0, index))
+    assert session.refreshing
+    assert queue.run_until(lambda: np.count_nonzero(session.prediction[4]) > np.count_nonzero(before), 30)
+    assert session.adapter_version == 1
 
 
 def test_the_plain_model_stays_plain_when_a_reset_overtakes_a_fit(make_session, queue) -> None:
