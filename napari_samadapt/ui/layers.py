@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer, Points
+from napari.layers import Image, Labels, Layer
+from napari.layers import Points as NapariPoints
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
@@ -32,6 +33,18 @@ Position = Sequence[float] | NDArray[Any]
 _SIZE_LIMITS = (2.5, 14)  # of a prompt, in pixels of the screen
 _LARGEST, _SMALLEST = 1e4, 1e-3  # in voxels: beyond both limits at any zoom
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+class Points(NapariPoints):  # type: ignore[misc]  # napari is untyped to mypy
+    """napari's Points, whose sizes are no part of the scene: fitting it to the canvas would make the slice a dot.
+
+    Of the same name, because napari tells the type of a layer by it.
+    """
+
+    @property
+    def _extent_data_augmented(self) -> NDArray[np.float64]:  # what napari fits to the canvas
+        extent: NDArray[np.float64] = self._extent_data
+        return extent
 
 
 @dataclass(frozen=True)

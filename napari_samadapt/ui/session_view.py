@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _CORRECT = "Add points where the mask is wrong, or drag or right-click a prompt; then accept the slice (A)."
 _ACCEPTED = "Accepted. N goes to the slice where you help most; or correct this one and accept it again."
+_COMPLETE = "Accepted, as every slice. Export the masks; or correct this slice and accept it again."
 _NOTHING_FOUND = "SAM finds nothing there. Try a box around the structure, or paint it."
 
 
@@ -160,7 +161,7 @@ class SessionView:
             self._layers.refresh(self._layers.annotation, self._session.annotation)
             self._layers.refresh(self._layers.prediction, self._session.prediction)
         if here in keys and here in self._session.accepted:
-            self._panels.prompts.set_hint(_ACCEPTED)
+            self._panels.prompts.set_hint(_COMPLETE if self._complete else _ACCEPTED)
         for key in keys:
             self._show_state(key)
         self._volumes.count(keys)
@@ -255,6 +256,12 @@ class SessionView:
     def _show_undo(self) -> None:
         self._panels.slice.set_undo(self._session.can_undo, self._session.can_redo)
 
+    @property
+    def _complete(self) -> bool:
+        """Every slice of the axis is accepted, as that of a picture is at once."""
+        axis, accepted = self._session.axis, self._session.accepted
+        return sum(key.axis == axis for key in accepted) == slice_count(self._session.volume.shape, axis)
+
     def show_status(self) -> None:
         session, progress = self._session, self._progress
         accepted, version = len(session.accepted), session.adapter_version
@@ -273,6 +280,7 @@ class SessionView:
                     self._dice,
                     self._refreshed,
                     forecast.told(seconds) if forecast and seconds else "",
+                    self._complete,
                 )
             )
         )

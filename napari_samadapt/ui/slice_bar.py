@@ -11,7 +11,7 @@ from .slice_strip import SliceStrip, StripLegend
 
 
 class SliceBar(QWidget):
-    """Between the canvas and napari's sliders, and seen only with slices to show.
+    """Between the canvas and napari's sliders, and seen only with slices to choose from: not with a picture.
 
     It takes the strip and the legend along, as soon as there is a window; `take_back` ends it.
     """
@@ -30,7 +30,7 @@ class SliceBar(QWidget):
         layout.addWidget(legend)
         around.insertWidget(around.indexOf(canvas) + 1, self)
         self.hide()
-        strip.states_changed.connect(lambda states: self.setVisible(bool(states)))
+        strip.states_changed.connect(lambda states: self.setVisible(len(states) > 1))
 
     def take_back(self) -> None:
         """Leave the window, in which it would stay without the dock."""

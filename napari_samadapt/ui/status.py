@@ -8,7 +8,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class LearningFacts:
     """What the status line is told from; seconds are of the current episode, `dice` is held out and may be
-    unknown, `forecast` a sentence on the next episode.
+    unknown, `forecast` a sentence on the next episode, `complete` that no slice is left to accept.
     """
 
     state: str
@@ -19,6 +19,7 @@ class LearningFacts:
     dice: float | None = None
     refreshed: tuple[int, int] = (0, 0)
     forecast: str = ""
+    complete: bool = False
 
 
 def learning_status(facts: LearningFacts) -> str:
@@ -43,7 +44,10 @@ def _what_next(facts: LearningFacts, slices: str, agreement: str) -> str:
         return "The model learns from slices that you accept (A)."
     if facts.adapter_version == 0:
         return f"{slices} accepted. Press Start to learn from {'it' if facts.accepted == 1 else 'them'}."
-    return f"Learned from {slices}{agreement}. Correct and accept others (N)."
+    rest = (
+        "Every slice is accepted: export the masks." if facts.complete else "Correct and accept others (N)."
+    )
+    return f"Learned from {slices}{agreement}. {rest}"
 
 
 def volume_text(

@@ -105,8 +105,10 @@ class Tour(QFrame):
         return self._step
 
     def follow(self, session: Session) -> None:
-        """Go on by itself when the user has done what a step asks for."""
+        """Go on by itself when the user has done what a step asks for; a picture has no slices to look through."""
         self._connections.close()
+        if self._step == 0 and session.volume.shape[session.axis] == 1:
+            self.go_to(1)
         done: tuple[tuple[object, int, Callable[[], bool]], ...] = (
             (session.drafted, 1, lambda: True),
             (session.labels_changed, 2, lambda: bool(session.accepted)),

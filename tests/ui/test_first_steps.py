@@ -10,7 +10,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMessageBox
 
 from napari_samadapt.imaging.questions import Choice, Question
-from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.imaging.volume import SliceKey, Source, Volume
 from napari_samadapt.session import adapter_library
 from napari_samadapt.session.folder_prediction import FolderOutcome, Undecided
 from napari_samadapt.ui import models_and_adapters, remembered
@@ -60,6 +60,14 @@ def test_the_tour_goes_on_by_itself_when_a_step_is_done(qtbot, dock):
     assert tour.step == 3, "one accepted slice is not yet the loop"
     click(qtbot, tour._back)
     assert tour.step == 2
+
+
+def test_the_tour_of_a_picture_begins_with_the_click(qtbot, dock):
+    picture = Volume(np.zeros((1, 20, 30)), np.eye(4), Source(format="image", spatial=False))
+    dock.open_volume(picture)
+    qtbot.waitUntil(lambda: dock.session is not None and dock.session.volume is picture)
+    dock.companions.start_tour()
+    assert dock.companions.tour.step == 1
 
 
 def test_the_tour_ends_after_the_last_step_and_is_remembered(qtbot, dock):

@@ -102,6 +102,14 @@ def test_outlines_are_dots_in_the_layer_of_the_points(layers, viewer):
     assert viewer.layers.selection.active is layers.annotation
 
 
+def test_a_view_with_prompts_is_fitted_to_the_slice(layers, viewer):
+    viewer.reset_view()
+    before = viewer.scene.camera.zoom, viewer.scene.camera.center
+    layers.show_prompts({SliceKey(0, 3): Prompts([[5, 7]], [1])})
+    viewer.reset_view()
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == before
+
+
 def test_a_hidden_class_has_no_colour(layers, session):
     session.add_class("liver")
     layers.hidden.add(1)

@@ -9,6 +9,7 @@ from napari_samadapt.ui.status import LearningFacts, learning_status, volume_tex
     ("facts", "words"),
     [
         (LearningFacts("idle", 0, 0), "slices that you accept (A)"),
+        (LearningFacts("idle", 1, 1, complete=True), "Every slice is accepted: export the masks."),
         (LearningFacts("off", 0, 0), "Accept slices (A), then press Start to learn from them."),
         (LearningFacts("off", 1, 0), "1 slice accepted. Press Start to learn from it."),
         (LearningFacts("off", 2, 0), "2 slices accepted. Press Start to learn from them."),
