@@ -52,7 +52,7 @@ def _nifti_header(labels: NDArray[Any], reference: Volume) -> Any:
     geometry = reference.source.header or nifti_geometry(reference)
     second = geometry.version == 2 or max(labels.shape) > _NIFTI1_LARGEST
     header: Any = (Nifti2Header if second else Nifti1Header)()  # type: ignore[no-untyped-call]
-    header.set_data_shape(labels.shape[::-1])
+    header.set_data_shape(labels.shape[::-1][: geometry.dimensions])
     header.set_data_dtype(labels.dtype)
     header["magic"] = header.single_magic
     header["vox_offset"] = header.single_vox_offset

@@ -74,7 +74,8 @@ def read_nifti(path: Path, answers: Answers, *, exact: bool = False) -> Volume:
 def geometry_of(header: Any) -> NiftiGeometry:
     """The geometry fields of a nibabel header, verbatim."""
     fields = tuple((name, _numbers(header[name])) for name in _GEOMETRY_FIELDS)
-    return NiftiGeometry(2 if int(header["sizeof_hdr"]) == 540 else 1, fields)
+    version = 2 if int(header["sizeof_hdr"]) == 540 else 1
+    return NiftiGeometry(version, fields, dimensions=2 if int(header["dim"][0]) == 2 else 3)
 
 
 @contextmanager

@@ -31,11 +31,13 @@ _ANISOTROPIC = 1.6  # from this ratio on, the thick axis is the one the slices w
 class NiftiGeometry:
     """The geometry fields of a NIfTI header, verbatim, so that a mask lies exactly on its source.
 
-    `fields` holds pairs of a header field's name and its number or numbers; `version` is 1 or 2.
+    `fields` holds pairs of a header field's name and its number or numbers; `version` is 1 or 2; `dimensions` is 2
+    for a file of one slice that names no third axis.
     """
 
     version: int
     fields: tuple[tuple[str, tuple[float, ...]], ...]
+    dimensions: int = 3
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,24 @@ def test_the_geometry_of_a_nifti_source_is_kept_to_the_bit(tmp_path, codes, unit
     assert bytes(mask.header["descrip"]).strip(b"\0") == b""
 
 
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1), (6, 5, 1, 1)])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_a_single_slice_has_as_many_axes_as_its_source(tmp_path, shape, kind):
+    """Other programs do not lay a mask of (6, 5, 1) over an image of (6, 5)."""
+    affine = affine_of((0, 1, 2), (1, -1, 1))
+    nib.save(kind(np.zeros(shape, np.int16), affine), tmp_path / "image.nii")
+    labels = np.arange(30, dtype=np.uint8).reshape(1, 5, 6)
+    mask = nib.load(write_labels(tmp_path / "mask.nii.gz", labels, read_volume(tmp_path / "image.nii")))
+    assert mask.shape == shape[:3]
+    assert (mask.affine == nib.load(tmp_path / "image.nii").affine).all()
+    assert (labels[0] == np.asarray(mask.dataobj).reshape(6, 5).T).all()
+    if kind is nib.Nifti1Image:
+        ours, theirs = (sitk.ReadImage(str(tmp_path / name)) for name in ("mask.nii.gz", "image.nii"))
+        assert ours.GetSize() == theirs.GetSize()[:3]
+        assert ours.GetOrigin() == pytest.approx(theirs.GetOrigin()[:3])
+        assert ours.GetSpacing() == pytest.approx(theirs.GetSpacing()[:3])
+
+
 def test_a_chosen_transform_does_not_change_the_header(tmp_path):
     source = nib.Nifti1Image(np.zeros(SHAPE[::-1], np.int16), np.eye(4))
     source.set_sform(affine_of((0, 1, 2), (1, 1, 1)), 1)
