@@ -1,6 +1,7 @@
 """What a DICOM file says about its frames: where each lies, how large it is, to which series it belongs.
 
-Only the tags named here are read; names and numbers of patients are never touched.
+Only the tags named here are read. Names of patients are never touched; their numbers only tell them apart, within
+this process, and are not kept.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _TAGS = [
     "SOPInstanceUID", "FrameOfReferenceUID", "InstanceNumber", "PixelRepresentation", "RescaleSlope",
     "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit", "EchoTime", "DiffusionBValue",
     "TemporalPositionIdentifier", "TriggerTime", "ImageType", "AcquisitionNumber", "ConvolutionKernel",
-    "BitsStored", "HighBit", "ModalityLUTSequence",
+    "BitsStored", "HighBit", "ModalityLUTSequence", "PatientID",
 ]  # fmt: skip
 _DIFFERENCES = {
     "EchoTime": "echo time {} ms", "EffectiveEchoTime": "echo time {} ms", "DiffusionBValue": "b = {}",
@@ -81,14 +82,16 @@ class Frame:
 class DicomFile:
     """The frames of one file and what they have in common.
 
-    `series` and `instance` are UIDs, `space` is that of the frame of reference; `padding` is the lowest and the
-    highest value, in real units, of pixels without a measurement; `coding` is the name of the transfer syntax.
+    `series` and `instance` are UIDs, `space` is that of the frame of reference; `person` is one number for the files
+    of one patient; `padding` is the lowest and the highest value, in real units, of pixels without a measurement;
+    `coding` is the name of the transfer syntax.
     """
 
     path: Path
     series: str
     instance: str
     space: str
+    person: int
     series_number: str
     modality: str
     photometric: str
@@ -144,6 +147,7 @@ def _described(header: Any, path: Path) -> DicomFile:
         series=str(header.get("SeriesInstanceUID") or ""),
         instance=str(header.get("SOPInstanceUID") or ""),
         space=str(header.get("FrameOfReferenceUID") or ""),
+        person=_person(header),
         series_number=_plain(header.get("SeriesNumber")) or "0",
         modality=_plain(modality),
         photometric=_plain(photometric),
@@ -153,6 +157,11 @@ def _described(header: Any, path: Path) -> DicomFile:
         padding=_padding(header, photometric),
         frames=tuple(_frames(header, path, count)),
     )
+
+
+def _person(header: Any) -> int:
+    """A number for the patient that means nothing outside this process, as Python salts its hashes."""
+    return hash(getattr(header.get_item("PatientID"), "value", None) or b"")
 
 
 def _plain(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Which images of a DICOM folder belong together, and which of them the user wants.
 
-Images are together where series, frame of reference, size, pixel size and orientation agree. Several images of one
-place (echoes, b-values, times, reconstructions) are told apart by what their headers state; none is dropped.
+Images are together where patient, series, frame of reference, size, pixel size and orientation agree. Several images
+of one place (echoes, b-values, times, reconstructions) are told apart by what their headers state; none is dropped.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _alike(files: Sequence[DicomFile]) -> list[ImageGroup]:
         file = by_path[frame.path]
         placed = frame.position is not None and frame.orientation is not None
         parts = found[
-            file.series, file.space, file.photometric, file.samples, frame.rows, frame.columns,
+            file.person, file.series, file.space, file.photometric, file.samples, frame.rows, frame.columns,
             None if placed else frame.path,
         ]  # fmt: skip
         fitting = (part for part in parts if not placed or _same_plane(part[0], frame))

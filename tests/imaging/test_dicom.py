@@ -165,6 +165,17 @@ def test_rounded_positions_are_even_enough(tmp_path):
     assert read_volume(tmp_path / "ct").spacing[0] == pytest.approx(0.66, abs=0.01)
 
 
+def test_images_of_two_patients_are_never_one_volume(tmp_path):
+    """Not even where both have the same UIDs, as after a careless anonymisation; the numbers are not shown."""
+    for index, height in enumerate((0, 3, 6, 9)):
+        pixels = np.full((5, 6), index, np.uint16)
+        write_slice(tmp_path / f"{index}.dcm", pixels, (0, 0, height), PatientID=f"Secret{index // 2}")
+    with pytest.raises(QuestionError, match="2 volumes") as asked:
+        read_volume(tmp_path)
+    assert "Secret" not in str(asked.value)
+    assert read_volume(tmp_path, choices={"series": "3.2"}).data.max() == 3 - 1024
+
+
 def test_a_series_is_chosen_by_what_it_is_not_by_names(tmp_path):
     write_stack(tmp_path / "ct", up(0, 3, 6), SeriesDescription="Secret")
     other = {
