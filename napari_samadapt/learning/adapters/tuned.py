@@ -63,6 +63,8 @@ class Tuned(Adapter):
 class Scaled(Adapter):
     """y = (1 + lambda * s) base(x) + lambda * t, channel by channel [SSF]; s and t start at zero."""
 
+    kept_because = "a convolution of the neck has no bias that could take the shift"
+
     def __init__(self, base: nn.Module, slot: Slot | None = None) -> None:
         super().__init__()
         self.base = base
@@ -88,12 +90,13 @@ class Scaled(Adapter):
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
-        """`base` with weight and bias scaled and shifted."""
+        """`base` with weight and bias scaled and shifted. Refused where `base` has no bias: SAM's files have none."""
         scale, shift = self.changes()
         weight, bias = self.base.get_parameter("weight"), getattr(self.base, "bias", None)
+        if bias is None:
+            return super().merged()
         scaled = weight * (1 + scale).view(-1, *[1] * (weight.ndim - 1))
-        offset = shift if bias is None else bias * (1 + scale) + shift
-        return with_tensors(self.base, {"weight": scaled, "bias": offset})
+        return with_tensors(self.base, {"weight": scaled, "bias": bias * (1 + scale) + shift})
 
 
 def attach_bitfit(sites: Sites) -> None:

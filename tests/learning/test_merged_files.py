@@ -1,0 +1,70 @@
+"""A model with merged adapters is a plain SAM: its weights are a checkpoint like any other."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from napari_samadapt.learning import adapters
+from napari_samadapt.learning.adapters import METHODS, AdapterConfig, CannotMergeError
+from napari_samadapt.learning.promptable_sam import PromptableSam
+from napari_samadapt.learning.sam import load_sam
+
+from .conftest import make_tiny_sam
+
+PLAIN = [method for method, text in METHODS.items() if text.merges_into == "plain weights"]
+PIXELS = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def trained(sam: PromptableSam, method: str, **options: object) -> PromptableSam:
+    """With adapters whose values are random."""
+    torch.manual_seed(0)
+    adapters.insert(sam, AdapterConfig(method, **options))
+    for parameter in adapters.trainable(sam).values():
+        nn.init.normal_(parameter, std=0.05)
+    return sam
+
+
+@torch.no_grad()
+def embedding(sam: PromptableSam, pixels: torch.Tensor = PIXELS) -> torch.Tensor:
+    return sam.encode(pixels)[0]
+
+
+@pytest.mark.parametrize("method", PLAIN)
+def test_a_plain_sam_takes_the_merged_weights(tiny_sam, method: str) -> None:
+    merged = trained(tiny_sam, method)
+    adapters.merge(merged)
+    plain = make_tiny_sam().eval()
+    assert list(plain.state_dict()) == list(merged.state_dict())
+    plain.load_state_dict(merged.state_dict())
+    assert torch.equal(embedding(plain), embedding(merged))
+
+
+def test_a_merged_model_is_saved_and_loaded_as_a_checkpoint(tmp_path: Path) -> None:
+    pixels = torch.randn(1, 3, 256, 256)
+    sam = trained(load_sam("mini"), "cobot-lora", preset="official")
+    before = embedding(sam, pixels)
+    adapters.merge(sam)
+    torch.save(sam.state_dict(), tmp_path / "merged.pth")
+    again = load_sam(tmp_path / "merged.pth")
+    assert torch.equal(embedding(again, pixels), embedding(sam, pixels))
+    torch.testing.assert_close(embedding(again, pixels), before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["ssf", "cobot-ssf"])
+def test_shifts_of_the_neck_have_no_place_in_a_sam(tiny_sam, method: str) -> None:
+    """The convolutions there have no bias: one that merging invented would be lost with the file."""
+    sam = trained(tiny_sam, method, neck=True)
+    before, modules = embedding(sam), list(sam.modules())
+    with pytest.raises(CannotMergeError, match="no bias that could take the shift"):
+        adapters.merge(sam)
+    assert list(sam.modules()) == modules
+    assert torch.equal(embedding(sam), before)
+
+
+def test_a_folded_adaptformer_computes_what_it_did_bit_by_bit(tiny_sam) -> None:
+    folded = trained(tiny_sam, "cobot-adaptformer", preset="official")
+    before = embedding(folded)
+    adapters.merge(folded)
+    assert torch.equal(embedding(folded), before)
