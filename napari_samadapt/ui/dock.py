@@ -22,12 +22,13 @@ from .companions import Companions, DockActs
 from .connections import Connections
 from .contributions import sample_path
 from .dock_sections import column_of, show_ready, show_volume
-from .file_acts import FileActs, model_is_here, volume_of
+from .file_acts import FileActs, volume_of
 from .importing import MaskImport
 from .in_window import InWindow
 from .layer_watch import LayerWatch
 from .layers import VolumeLayers
 from .models_and_adapters import DockSide
+from .next_model import NextModel
 from .panels.classes import ClassesPanel
 from .panels.export import ExportPanel
 from .panels.learning import LearningPanel
@@ -65,7 +66,7 @@ class Dock(QWidget):
             VolumePanel(), ClassesPanel(), PromptsPanel(), SlicePanel(), LearningPanel(), ExportPanel()
         )
         self.companions = Companions(
-            DockSide(lambda: self.session, lambda: self._model_name, self.choose_model),
+            DockSide(lambda: self.session, lambda: self._model.name, self.choose_model),
             DockActs(
                 lambda: self.files.ask_file(self.open_path),
                 lambda: self.files.ask_folder(self.open_path),
@@ -79,11 +80,11 @@ class Dock(QWidget):
         self.layers: VolumeLayers | None = None
         self.tools: CanvasTools | None = None
         self._parts: list[Any] = []
-        self._sam: Any = None
-        self._model_name = preferences().model
-        self._loading = False
         self._waiting: tuple[Volume, Image | None] | None = None
         self.files = FileActs(self, self._running.background)
+        self._model = NextModel(
+            self.files, self.panels.volume, self._say, self._on_model_loaded, self._show_idle
+        )
         self.cases = self._make_cases()
         self.masks = MaskImport(self, self._viewer, self._running.background, lambda: self.session)
         self._kept: tuple[Work, LearningPolicy] | None = None
@@ -111,6 +112,10 @@ class Dock(QWidget):
         """The open session; None where there is no volume, and after the end."""
         return self._running.session
 
+    @property
+    def _loading(self) -> bool:
+        return self._model.loading
+
     # volumes and models
 
     def open_path(self, path: Path) -> None:
@@ -128,34 +133,16 @@ class Dock(QWidget):
         self.close_session()
         self._kept = None
         self._waiting = (volume, image)
-        if self._sam is None and not self._loading:
-            self.load_model(self._model_name)
+        self._model.expect()
         self._start_when_ready()
 
     def choose_model(self, name: str) -> None:
         """Change the model at the user's wish; the masks stay, what was learned with the other model ends."""
-        if self.files.may_download(name):
-            self.load_model(name)
-        else:
-            self.panels.volume.set_model(self._model_name)
+        self._model.choose(name)
 
     def load_model(self, name: str) -> None:
         """Load a SAM by name or from a file, in the background."""
-        self.panels.volume.set_model(name, busy=True)
-        self._loading = True
-
-        def failed(error: BaseException) -> None:
-            self._loading = False
-            self.panels.volume.set_model(self._model_name)
-            notify.report(error)
-            self._show_idle()
-
-        def done(sam: Any) -> None:
-            self._loading = False
-            self._model_name = name
-            self._on_model_loaded(sam)
-
-        self.files.load_model(name, done, failed, self._say)
+        self._model.load(name)
 
     def close_session(self, *, case_goes_on: bool = False) -> None:
         """End the session: its threads stop, its layers leave the viewer. The image stays.
@@ -246,14 +233,7 @@ class Dock(QWidget):
         if self.session is not None or self._waiting is not None:
             return
         self.cases.offer_at_start()
-        if self._sam is not None or self._loading:
-            return
-        if self._model_name != "mini" and not model_is_here(self._model_name):
-            notify.tell(
-                f"{self._model_name} is not on this computer: download it under Models. mini is used now."
-            )
-            self._model_name = "mini"
-        self.load_model(self._model_name)
+        self._model.expect_without_download()
 
     def _connect(self) -> None:
         add, volume, export = self._connections.add, self.panels.volume, self.panels.export
@@ -270,9 +250,7 @@ class Dock(QWidget):
         add(export.save_adapter, notify.reported(lambda: self.files.ask_save_adapter(self.session)))
         add(export.load_adapter, notify.reported(lambda: self.files.ask_load_adapter(self.session)))
 
-    def _on_model_loaded(self, sam: Any) -> None:
-        self.panels.volume.set_model(self._model_name)
-        self._sam = sam
+    def _on_model_loaded(self) -> None:
         if self.session is not None and self.layers is not None:
             self._kept = (self.session.work, self.session.policy)
             self._waiting = (self.session.volume, self.layers.image)
@@ -283,19 +261,13 @@ class Dock(QWidget):
         if self._waiting is None:
             self._show_ready(self.session is not None)
             return
-        if self._sam is None:
+        if not self._model.is_here:
             self._show_idle()
             return
-        volume, image = self._waiting
-        sam, self._waiting, self._sam = (
-            self._sam,
-            None,
-            None,
-        )  # a session adapts its model: the next one gets a fresh one
+        (volume, image), self._waiting = self._waiting, None
+        shown = image if image is not None and image in self._viewer.layers else None
         try:
-            self._start_session(
-                sam, volume, image if image is not None and image in self._viewer.layers else None
-            )
+            self._start_session(self._model.take(), volume, shown)
         except Exception:
             self.close_session()  # half a session would take the user's clicks
             raise
@@ -353,7 +325,7 @@ class Dock(QWidget):
 
     def _make_cases(self) -> CaseKeeper:
         acts = CaseActs(
-            self.open_volume, self.choose_model, lambda: self._model_name, lambda: self.session,
+            self.open_volume, self.choose_model, lambda: self._model.name, lambda: self.session,
             self.files.set_unsaved, lambda: self._parts[1].show_axis(),
         )  # fmt: skip
         cases, files = CaseKeeper(self, acts, self._running.background, self._post), self.files

@@ -62,6 +62,17 @@ def test_the_tour_goes_on_by_itself_when_a_step_is_done(qtbot, dock):
     assert tour.step == 2
 
 
+def test_the_tour_keeps_up_with_a_user_who_is_ahead_of_it(dock):
+    dock.companions.start_tour()
+    tour = dock.companions.tour
+    assert tour.step == 0
+    dock.session.drafted.emit(SimpleNamespace(mask=np.ones((2, 2), bool)))
+    assert tour.step == 2, "still asked to look through the scan"
+    dock.session.accepted = frozenset({SliceKey(0, 2), SliceKey(0, 3)})
+    dock.session.adapter_changed.emit(1)
+    assert tour.step == 4
+
+
 def test_the_tour_of_a_picture_begins_with_the_click(qtbot, dock):
     picture = Volume(np.zeros((1, 20, 30)), np.eye(4), Source(format="image", spatial=False))
     dock.open_volume(picture)
@@ -245,4 +256,4 @@ def test_nothing_heavy_begins_before_the_dock_was_seen(qtbot, make_dock):
     dock = make_dock()
     assert not dock._loading, "importing torch would hold up the window that is being opened"
     dock.show()
-    qtbot.waitUntil(lambda: dock._sam is not None)
+    qtbot.waitUntil(lambda: dock._model.is_here)
