@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .errors import SamAdaptError
 from .memory import check_budget
 from .questions import Answers, Choice, Question
+from .quietly import quietly
 from .volume import Source, Volume
 
 _NO_SIZE = "This picture has no physical size: lengths are in pixels."
@@ -44,10 +45,11 @@ def read_picture(path: Path, answers: Answers, *, exact: bool = False) -> Volume
     """
     notes: tuple[str, ...]
     try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            pages, notes = _read_tiff(path, answers, exact=exact)
-        else:
-            pages, notes = _read_with_pillow(path, answers, exact=exact)
+        with quietly():
+            if path.suffix.lower() in (".tif", ".tiff"):
+                pages, notes = _read_tiff(path, answers, exact=exact)
+            else:
+                pages, notes = _read_with_pillow(path, answers, exact=exact)
     except SamAdaptError:
         raise
     except (*_UNREADABLE, OSError) as error:

@@ -1,4 +1,4 @@
-"""pydicom without its warnings, which quote the values they complain of: names and numbers of patients."""
+"""Readers without their warnings and logs, which quote the values of tags: names and numbers of patients."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _muted = threading.local()
+_TALKATIVE = (
+    "pydicom",
+    "tifffile",
+    "PIL.TiffImagePlugin",  # reads EXIF too
+    "PIL.PngImagePlugin",
+    "PIL.Image",
+)  # filters of a logger do not reach its children
 
 
 def _heard(_record: logging.LogRecord) -> bool:
@@ -17,10 +24,10 @@ def _heard(_record: logging.LogRecord) -> bool:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Drop what pydicom warns of and logs on this thread inside the block."""
-    logger = logging.getLogger("pydicom")
-    if _heard not in logger.filters:
-        logger.addFilter(_heard)
+    """Drop what these libraries warn of and log on this thread inside the block."""
+    for logger in map(logging.getLogger, _TALKATIVE):
+        if _heard not in logger.filters:
+            logger.addFilter(_heard)
     _muted.depth = getattr(_muted, "depth", 0) + 1
     try:
         with warnings.catch_warnings():

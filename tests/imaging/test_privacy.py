@@ -11,6 +11,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -142,6 +144,43 @@ def test_nothing_planted_comes_out(tmp_path, caplog, capfd, kind):
     heard = capfd.readouterr()
     assert TOKEN not in caplog.text + heard.out + heard.err
     assert TOKEN not in "".join(volume.source.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.jpg", {}),
+        ("a.png", {}),
+        ("plain.tif", {}),
+        ("packed.tif", {"compression": "tiff_lzw"}),
+        ("cut.jpg", {}),
+        ("cut.tif", {}),
+    ],
+)
+def test_no_tag_of_a_picture_is_logged(tmp_path, caplog, capfd, name, options):
+    """Pillow logs every tag with its value at the level DEBUG."""
+    tags = Image.Exif()
+    tags[0x010E] = tags[0x013B] = tags[0x8298] = TOKEN  # description, artist, copyright
+    tags[0x0112] = 6
+    texts = PngInfo()
+    texts.add_text(TOKEN, TOKEN, zip=True)
+    picture = Image.fromarray(RNG.integers(0, 256, (40, 50, 3)).astype(np.uint8))
+    picture.convert("CMYK" if name == "plain.tif" else "RGB").save(
+        tmp_path / name, exif=tags, **({"pnginfo": texts} if name == "a.png" else options)
+    )
+    if name.startswith("cut"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[:-20])
+    with caplog.at_level(logging.DEBUG):
+        try:
+            volume = read_volume(tmp_path / name)
+            said = "".join(volume.source.notes)
+            write_labels(tmp_path / "m.nii", np.ones(volume.shape, np.uint8), volume)
+            assert TOKEN.encode() not in (tmp_path / "m.nii").read_bytes()
+        except SamAdaptError as error:
+            said = str(error)
+    heard = capfd.readouterr()
+    assert TOKEN not in caplog.text + heard.out + heard.err + said
 
 
 @pytest.mark.parametrize(
