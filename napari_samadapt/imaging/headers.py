@@ -116,6 +116,7 @@ def _nrrd(stream: BinaryIO, path: Path) -> _Stored:
     fields = {key.strip().lower(): value.strip() for key, colon, value in _split(lines[1:], ":") if colon}
     try:
         sizes = [int(size) for size in fields["sizes"].split()]
+        smallest = min(sizes)
         needed = math.prod(sizes) * _NRRD_BYTES[fields["type"].lower()]
         packing = _NRRD_PACKING[fields["encoding"].lower()]
         skip = int(fields.get("byte skip", fields.get("byteskip", "0")))
@@ -127,7 +128,7 @@ def _nrrd(stream: BinaryIO, path: Path) -> _Stored:
     if detached.upper().startswith("LIST") or "%" in detached:
         raise SamAdaptError(f"{path.name} spreads its voxels over several files: save it as one .nrrd file.")
     data_path, start = (path.parent / detached, 0) if detached else (path, stream.tell())
-    if min(sizes) < 1 or skip or {"line skip", "lineskip"} & fields.keys():
+    if smallest < 1 or skip or {"line skip", "lineskip"} & fields.keys():
         raise SamAdaptError(
             f"{path.name} skips part of its voxel data, which is not supported: save it anew."
         )
@@ -144,6 +145,7 @@ def _meta(stream: BinaryIO, path: Path) -> _Stored:
     fields = {key.strip(): value.strip() for key, equals, value in _split(lines, "=") if equals}
     try:
         sizes = [int(size) for size in fields["DimSize"].split()]
+        smallest = min(sizes)
         channels = int(fields.get("ElementNumberOfChannels", "1"))
         needed = math.prod(sizes) * channels * _META_BYTES[fields["ElementType"].removesuffix("_ARRAY")]
         data_file = fields["ElementDataFile"]
@@ -156,7 +158,7 @@ def _meta(stream: BinaryIO, path: Path) -> _Stored:
     packing = "zlib" if fields.get("CompressedData", "").lower() == "true" else "raw"
     if fields.get("BinaryData", "True").lower() != "true":
         packing = "text"
-    if min(sizes) < 1 or fields.get("HeaderSize", "0") != "0":
+    if smallest < 1 or fields.get("HeaderSize", "0") != "0":
         raise SamAdaptError(
             f"{path.name} has sizes {sizes} or a header size, which is not supported: save it anew."
         )

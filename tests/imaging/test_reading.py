@@ -316,6 +316,14 @@ def test_lengths_in_another_unit_are_refused_where_itk_takes_them_for_mm(tmp_pat
     assert read_volume(write_text_header(tmp_path / "b.mha", "DistanceUnits = mm")).spatial
 
 
+@pytest.mark.parametrize(("name", "line"), [("a.nrrd", b"sizes: 3 4 5"), ("a.mha", b"DimSize = 3 4 5")])
+def test_no_sizes_are_one_sentence(tmp_path, name, line):
+    path = write_text_header(tmp_path / name)
+    path.write_bytes(path.read_bytes().replace(line, line[: -len(b"3 4 5")]))
+    with pytest.raises(SamAdaptError, match="header"):
+        read_volume(path)
+
+
 @pytest.mark.parametrize("line", ["Slope = 2", "Offset = -1024"])
 def test_a_scaling_that_itk_leaves_out_is_refused(tmp_path, line):
     with pytest.raises(SamAdaptError, match="scales its values"):
