@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QEvent
-from qtpy.QtGui import QCloseEvent, QPaintEvent, QShowEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_samadapt.imaging.volume import Volume
@@ -21,6 +19,7 @@ from .case_keeper import DockActs as CaseActs
 from .companions import Companions, DockActs
 from .connections import Connections
 from .contributions import sample_path
+from .dock_frame import DockFrame
 from .dock_sections import column_of, show_ready, show_volume
 from .file_acts import FileActs, volume_of
 from .importing import MaskImport
@@ -41,7 +40,6 @@ from .running import Running
 from .session_view import Panels, SessionView
 from .slice_strip import StripLegend
 from .user_acts import UserActs
-from .window_closing import WindowClosing
 from .workplace import Workplace
 
 if TYPE_CHECKING:
@@ -50,14 +48,13 @@ if TYPE_CHECKING:
     from napari_samadapt.session.work import Work
 
 
-class Dock(QWidget):
+class Dock(DockFrame):
     """Everything of this plugin that is not on the canvas. One Session at a time; `close_session` ends it."""
 
     def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         make_none_immortal()
         end_at_once()
-        self.setObjectName("samadapt-dock")
         # napari hands out a proxy whose layers are proxies too; ours are told apart by identity.
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._running = Running(self)
@@ -89,11 +86,6 @@ class Dock(QWidget):
         self.masks = MaskImport(self, self._viewer, self._running.background, lambda: self.session)
         self._kept: tuple[Work, LearningPolicy] | None = None
         self._connections = Connections()
-        self._fitted = False  # that is, never shown yet
-        self._painted = False
-        self._closing = WindowClosing(
-            self, lambda: self.files.may_leave(self.session, self.cases.ask_save), self._leave
-        )
         self._connect()
         self._show_ready(False)
         self._watch = LayerWatch(
@@ -101,7 +93,7 @@ class Dock(QWidget):
             lambda image: self.open_volume(volume_of(image), image),
             lambda: self.session is None and self._waiting is None,
             lambda: self.layers,
-            lambda: self._fitted and not self.window().isVisible(),
+            lambda: self._shown and not self.window().isVisible(),
             self._post,
         )
         keep_context_current(self._viewer)
@@ -128,7 +120,7 @@ class Dock(QWidget):
 
         Waits for the model if need be.
         """
-        if not self.files.may_leave(self.session, self.cases.ask_save):
+        if not self._may_leave():
             return
         self.close_session()
         self._kept = None
@@ -170,47 +162,32 @@ class Dock(QWidget):
         self._in_window.close()
         self._running.end()
 
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        # Qt installs a filter once, however often it is asked to.
-        self.window().installEventFilter(self._closing)
-        if not self._fitted:
-            self._fitted = True
-            self._post(self._in_window.fit)  # once napari has laid the window out
-
-    def changeEvent(self, event: QEvent) -> None:
-        """napari's close button takes the dock out of its frame, and asks and deletes nothing."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self._fitted and self.parentWidget() is None:
-            self._post(self._taken_out)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """What takes the interpreter from the window, as importing torch does, begins once the dock was seen."""
-        super().paintEvent(event)
-        if not self._painted:
-            self._painted = True
-            self._post(self._begin)
-
-    def closeEvent(self, event: QCloseEvent) -> None:
-        self.shut_down()
-        super().closeEvent(event)
-
     # inside
 
-    def _taken_out(self) -> None:
+    def _on_first_shown(self) -> None:
+        self._post(self._in_window.fit)  # once napari has laid the window out
+
+    def _on_first_painted(self) -> None:
+        """What takes the interpreter from the window, as importing torch does, begins once the dock was seen."""
+        self._post(self._begin)
+
+    def _on_taken_out(self) -> None:
+        self._post(self._end_out_of_frame)
+
+    def _end_out_of_frame(self) -> None:
         if self.files.unsaved and self.cases.keeps:
             notify.tell("Masks kept: open the dock again to go on. They are offered under Unfinished work.")
-        elif not self.files.may_leave(self.session, self.cases.ask_save):
+        elif not self._may_leave():
             self.layers = None  # nobody takes them out of the viewer
             notify.tell("The masks stay in the viewer: save them with File ▸ Save Selected Layer.")
         self.shut_down()
         self.deleteLater()
 
-    def _leave(self) -> None:
-        """The window is closed, and Qt deletes the dock some time later: nothing may come for its widgets.
+    def _may_leave(self) -> bool:
+        return self.files.may_leave(self.session, self.cases.ask_save)
 
-        The masks stay in the viewer, for who goes on with it in Python.
-        """
+    def _leave(self) -> None:
+        """The masks stay in the viewer, for who goes on with it in Python."""
         self._watch.close()
         self.companions.models.close()
         self._close_parts()
