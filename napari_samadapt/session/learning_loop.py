@@ -12,17 +12,17 @@ from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.forecast import Forecast
-from napari_samadapt.learning.semantic import SemanticSam
 
 from .accepted import AcceptedSlices, SampleSource
 from .early_fits import EarlyFits
 from .episode_cost import EpisodeCost
-from .gate import Gate, Ticket
+from .gate import Gate
 from .insight import Update
 from .instant import InstantFit
 from .messages import Episode, EpisodeOutcome, LearningPolicy, Origin, Post
 from .predictor import Predictor, in_plain_words
 from .promotion import Earlier
+from .running_episode import RunningEpisode
 from .trainer import Trainer
 
 NOTHING_TO_LEARN = (
@@ -54,7 +54,7 @@ class LearningLoop:
         *,
         choose_blocks: bool = False,
     ) -> None:
-        self._predictor, self._trainer, self._gate, self._post = predictor, trainer, gate, post
+        self._predictor, self._post = predictor, post
         self._source = source
         self._accepted = AcceptedSlices(source)
         self._fits = EarlyFits(predictor, post, self._on_fitted)
@@ -66,10 +66,9 @@ class LearningLoop:
         self._earlier = Earlier()
         self._loading: object | None = None
         self._highest_version = 0
-        self._ticket: Ticket | None = None
-        self._twin: Future[SemanticSam]  # of the running episode
-        self._paused = False
-        self._last: TrainProgress | None = None  # of the running episode
+        self._running = RunningEpisode(
+            predictor, trainer, gate, lambda: self.state_changed.emit(self.state), self.progress.emit
+        )
         self._cost = EpisodeCost(predictor, post, self.forecasted.emit)
         self._cost.expect(config)
         if choose_blocks:
@@ -77,7 +76,7 @@ class LearningLoop:
 
     def _train_last(self, last_blocks: int) -> None:
         """Train so many of the last blocks: this machine is too slow or too small for more."""
-        if last_blocks != self.config.last_blocks and self.adapter is None and self._ticket is None:
+        if last_blocks != self.config.last_blocks and self.adapter is None and not self._running.episode:
             self.config = replace(self.config, last_blocks=last_blocks)
             self._cost.expect(self.config)
 
@@ -89,8 +88,8 @@ class LearningLoop:
     @property
     def state(self) -> str:
         """ "training", "paused", "idle", or "off" where episodes do not start by themselves."""
-        if self._ticket is not None:
-            return "paused" if self._paused else "training"
+        if self._running.episode is not None:
+            return "paused" if self._running.paused else "training"
         return "idle" if self.policy.enabled else "off"
 
     @property
@@ -137,7 +136,7 @@ class LearningLoop:
 
     def start(self) -> None:
         """Start an episode now, from all accepted slices, unless one runs; SamAdaptError when they show nothing."""
-        if self._ticket is not None:
+        if self._running.episode is not None:
             return
         self._accepted.take_all()
         if self._loading is not None:
@@ -148,21 +147,15 @@ class LearningLoop:
 
     def pause(self, paused: bool) -> None:
         """Hold the running episode, or go on with it."""
-        if self._ticket is not None and paused != self._paused:
-            self._paused = paused
-            self._gate.pause(paused)
-            self.state_changed.emit(self.state)
+        self._running.pause(paused)
 
     def stop(self, *, keep: bool) -> None:
         """End the running episode; with `keep` what it learned is used, else nothing more comes of it."""
-        ticket = self._ticket
-        if ticket is None:
-            return
-        self._accepted.new.clear()  # the user wants quiet: the next accept starts the next episode
-        self._gate.end(ticket, keep=keep)
-        if not keep:
-            self._twin.cancel()
-            self._finish()
+        if self._running.episode is not None:
+            self._accepted.new.clear()  # the user wants quiet: the next accept starts the next episode
+            self._running.end(keep=keep)
+            if not keep:
+                self._finish()
 
     def set_method(self, config: AdapterConfig) -> Future[None]:
         """Forget what was learned, and train this kind of adapter from now on."""
@@ -230,7 +223,7 @@ class LearningLoop:
     def _start_if_due(self) -> None:
         new = len(self._accepted.new)
         due = self.policy.enabled and self._loading is None and new >= self.policy.every_n_slices
-        if due and self._ticket is None and self._class_ids():
+        if due and self._running.episode is None and self._class_ids():
             self._begin()
 
     def _fit_at_once(self) -> None:
@@ -256,35 +249,19 @@ class LearningLoop:
         policy = self.policy
         if self.forecast is not None:
             policy = replace(policy, batch_size=min(policy.batch_size, self.forecast.batch))
-        config, class_ids, turn = self.config, self._class_ids(), self._highest_version
-        episode = self._accepted.episode(config, policy, class_ids, self.origin, turn)
-        seed = policy.seed + turn
-        # Not urgent, so that it comes after the fit and goes on from it.
-        twin = self._predictor.run(lambda live: live.make_twin(class_ids, config, seed), urgent=False)
-        self._gate.pause(False)
-        self._paused = False
-        ticket = self._trainer.start(
-            episode, twin, self._on_progress, lambda outcome: self._on_ended(ticket, episode, outcome)
-        )
-        self._ticket, self._twin, self._last = ticket, twin, None
-        self.state_changed.emit(self.state)
+        turn = self._highest_version
+        episode = self._accepted.episode(self.config, policy, self._class_ids(), self.origin, turn)
+        self._running.begin(episode, policy.seed + turn, self._on_ended)
 
     def _class_ids(self) -> tuple[int, ...]:
         return self._accepted.class_ids(set(self.adapter.class_ids) if self.adapter else set())
 
-    def _on_progress(self, progress: TrainProgress) -> None:
-        if self._ticket is not None:
-            self._last = progress
-            self.progress.emit(progress)
-
-    def _on_ended(self, ticket: Ticket, episode: Episode, outcome: EpisodeOutcome) -> None:
-        if ticket is not self._ticket:
-            return
+    def _on_ended(self, episode: Episode, outcome: EpisodeOutcome) -> None:
         if outcome.tensors is None:
             self._accepted.leave_out(outcome.suspects)
             self._finish()
             if outcome.failure:
-                self.updated.emit(self._update(self.version, episode, None, outcome.failure))
+                self.updated.emit(self._running.update(episode, self.version, None, outcome.failure))
                 self.failed.emit(outcome.failure)
             self._start_if_due()
             return
@@ -293,36 +270,28 @@ class LearningLoop:
         origin = replace(episode.origin, held_out_dice=outcome.held_out_dice, learned=learned)
         self._fits.drop_waiting()  # they would follow this one, and were asked for without knowing of it
         self._predictor.run(lambda live: live.publish(adapter)).add_done_callback(
-            lambda done: self._post(lambda: self._on_published(ticket, episode, origin, done))
+            lambda done: self._post(lambda: self._on_published(episode, origin, done))
         )
 
-    def _on_published(
-        self, ticket: Ticket, episode: Episode, origin: Origin, done: Future[AdapterState]
-    ) -> None:
-        if ticket is not self._ticket or done.cancelled():
+    def _on_published(self, episode: Episode, origin: Origin, done: Future[AdapterState]) -> None:
+        if episode is not self._running.episode or done.cancelled():
             return
         if (error := done.exception()) is not None:
             self.failed.emit(in_plain_words("What was learned cannot be used", error))
         else:
             self._succeed(done.result(), origin)
-            self.updated.emit(self._update(done.result().version, episode, origin.held_out_dice))
+            self.updated.emit(self._running.update(episode, done.result().version, origin.held_out_dice))
         self._fit_at_once()  # to what was accepted during the episode
         self._finish()
         self._start_if_due()
-
-    def _update(self, version: int, episode: Episode, dice: float | None, reason: str = "") -> Update:
-        seconds, steps = (self._last.seconds, self._last.step) if self._last else (0.0, 0)
-        return Update("episode", version, episode.keys, seconds, steps, dice, reason)
 
     def _on_gone_back(self, done: Future[AdapterState]) -> None:
         if not done.cancelled() and (error := done.exception()) is not None:
             self.failed.emit(in_plain_words("The adapter from before cannot be used", error))
 
     def _finish(self) -> None:
-        self._ticket = None
-        self._paused = False
-        self._gate.pause(False)
-        self._cost.learn_from(self._last)
+        self._running.finish()
+        self._cost.learn_from(self._running.last)
         self.state_changed.emit(self.state)
 
     def _drop_what_is_under_way(self) -> None:
