@@ -49,6 +49,11 @@ class Refresh:
         return len(self._waiting)
 
     @property
+    def unseen(self) -> int:
+        """Number of those that no adapter said anything of along this axis."""
+        return len(self._waiting - self.known.keys())
+
+    @property
     def _count(self) -> int:
         return int(self._book.annotation.shape[self._axis])
 

@@ -119,6 +119,11 @@ class Session(Adapting):
         """True while slices wait for the prediction of the adapter in use."""
         return self._refresh.waiting > 0
 
+    @property
+    def unseen(self) -> int:
+        """Number of slices that wait for their first prediction along the axis: what is displayed lacks it."""
+        return self._refresh.unseen
+
     def slice_state(self, key: SliceKey) -> str:
         """ "accepted", "edited", "predicted" or "empty"."""
         state = super().slice_state(key)

@@ -41,6 +41,8 @@ class NotExportedError(SamAdaptError):
 
 def ask_target(parent: QWidget, session: Session) -> MaskTarget | None:
     """Ask where the masks go, and as what; None where the user cancels."""
+    if not _may_be_incomplete(parent, session.unseen):
+        return None
     volume = session.volume
     kinds = f"{_KINDS};;{_DICOM};;{_EACH}" if volume.source.frames else f"{_KINDS};;{_EACH}"
     name, chosen = QFileDialog.getSaveFileName(
@@ -58,6 +60,22 @@ def ask_target(parent: QWidget, session: Session) -> MaskTarget | None:
         return MaskTarget(path, each)
     identity = _asked_identity(parent)
     return None if identity is None else MaskTarget(path, each, identity)
+
+
+def _may_be_incomplete(parent: QWidget, unseen: int) -> bool:
+    """Ask where slices still wait for their first prediction, as after another axis was chosen."""
+    if not unseen:
+        return True
+    slices = "One slice has" if unseen == 1 else f"{unseen} slices have"
+    box = QMessageBox(parent)
+    box.setWindowTitle("Export before all slices are predicted?")
+    box.setText(f"{slices} no prediction yet.")
+    box.setInformativeText("The file would lack what is predicted there in a moment.")
+    wait = box.addButton("Wait", QMessageBox.ButtonRole.RejectRole)
+    now = box.addButton("Export now", QMessageBox.ButtonRole.AcceptRole)
+    box.setDefaultButton(wait)
+    box.exec()
+    return box.clickedButton() is now
 
 
 def _files_of(path: Path, session: Session) -> list[Path]:

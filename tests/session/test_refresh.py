@@ -80,3 +80,17 @@ def test_plans_hold_the_slices_that_are_accepted_now(desk):
     assert list(held) == [0, 2], "a plan that another thread reads does not change"
     desk.refresh.again([SliceKey((desk.axis + 1) % 3, 0)])
     assert list(desk.plans[-1].given) == [0]
+
+
+def test_slices_are_unseen_until_an_adapter_said_something_of_them_along_this_axis(desk):
+    count = SHAPE[desk.axis]
+    assert desk.refresh.unseen == count
+    tell(desk, SliceKey(desk.axis, 0), 1)
+    assert desk.refresh.unseen == count - 1
+    for index in range(count):
+        tell(desk, SliceKey(desk.axis, index), 1)
+    desk.refresh.begin(WINDOW, desk.axis, active=True)
+    assert (desk.refresh.waiting, desk.refresh.unseen) == (count, 0), "the last adapter's predictions are there"
+    other = (desk.axis + 1) % 3
+    desk.refresh.begin(WINDOW, other, active=True)
+    assert desk.refresh.unseen == SHAPE[other]

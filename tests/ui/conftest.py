@@ -101,6 +101,7 @@ class FakeSession:
     propagated = Signal(object)
     propagation_progress = Signal(int, int)
     propagating = False
+    unseen = 0
     proposed = frozenset()
     _suggested = None
 

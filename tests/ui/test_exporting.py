@@ -135,6 +135,18 @@ def test_files_that_the_dialog_did_not_ask_about_are_asked_about(drawn, choose, 
     assert "m_1_class_1.nii.gz" in said[-1]
 
 
+@pytest.mark.parametrize(("button", "asked_where"), [("Wait", False), ("Export now", True)])
+def test_masks_that_lack_predictions_are_exported_only_if_the_user_says_so(
+    drawn, choose, asked, tmp_path, button, asked_where
+):
+    answers, said = asked
+    drawn.session.unseen = 12
+    answers["box"] = button
+    choose(tmp_path / "m", "NIfTI (*.nii.gz *.nii)")
+    assert (ask_target(drawn, drawn.session) is not None) == asked_where
+    assert "12 slices have no prediction yet." in said[0]
+
+
 @pytest.mark.parametrize(
     ("button", "identity"), [("Leave out", False), ("Copy from the images", True), ("Cancel", None)]
 )
