@@ -83,19 +83,21 @@ def objection(
         return None
     suspects = contradicting or frozenset(agreement)
     said = (
-        f"The update was kept back: on slices {_numbers(judges)} Dice fell from {before:.2f} to {after:.2f}. "
+        f"The update was kept back: on {_numbers(judges)} Dice fell from {before:.2f} to {after:.2f}. "
         "The model in use stays."
     )
     if suspects:
+        are, them = ("is", "it") if len(suspects) == 1 else ("are", "them")
         said += (
-            f" Look again at what was accepted since: slices {_numbers(sorted(suspects))} are left out "
-            "until you correct and accept them, or press Start."
+            f" Look again at what was accepted since: {_numbers(sorted(suspects))} {are} left out "
+            f"until you correct and accept {them}, or press Start."
         )
     return Objection(said, suspects)
 
 
 def _numbers(keys: Sequence[SliceKey]) -> str:
-    return ", ".join(str(key.index) for key in keys)
+    """ "slice 3" or "slices 3, 7"."""
+    return f"slice{'s' * (len(keys) > 1)} {', '.join(str(key.index) for key in keys)}"
 
 
 @dataclass(eq=False)

@@ -100,7 +100,14 @@ def test_an_update_may_not_lose_dice(after: float, agreement: dict, suspects: se
     assert {key.index for key in said.suspects} == suspects
     assert "slices 4, 8" in said.reason
     for index in suspects:
-        assert f"slices {index} are left out" in said.reason
+        assert f"slice {index} is left out until you correct and accept it" in said.reason
+
+
+def test_several_slices_that_are_left_out_are_told_as_several() -> None:
+    said = objection(0.9, 0.1, [SliceKey(0, 4)], {SliceKey(0, 17): 0.5, SliceKey(0, 3): 0.5})
+    assert said is not None
+    assert "on slice 4 Dice" in said.reason
+    assert "slices 3, 17 are left out until you correct and accept them" in said.reason
 
 
 @pytest.mark.parametrize(

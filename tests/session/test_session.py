@@ -286,7 +286,7 @@ def test_slices_of_an_update_that_was_kept_back_are_left_out_until_start_or_anot
         assert queue.run_until(lambda: settled(learned), 30)
     assert (episodes, learned.adapter_version) == ([[2, 3], [2, 4]], 4)
     assert len(failures) == 1
-    assert "slices 3 are left out" in failures[0]
+    assert "slice 3 is left out" in failures[0]
     paint(learned, 3, value=2)
     learned.accept(SliceKey(0, 3))
     assert queue.run_until(lambda: settled(learned), 30)
