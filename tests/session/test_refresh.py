@@ -90,7 +90,9 @@ def test_slices_are_unseen_until_an_adapter_said_something_of_them_along_this_ax
     for index in range(count):
         tell(desk, SliceKey(desk.axis, index), 1)
     desk.refresh.begin(WINDOW, desk.axis, active=True)
-    assert (desk.refresh.waiting, desk.refresh.unseen) == (count, 0), "the last adapter's predictions are there"
+    assert (desk.refresh.waiting, desk.refresh.unseen) == (count, 0), (
+        "the last adapter's predictions are there"
+    )
     other = (desk.axis + 1) % 3
     desk.refresh.begin(WINDOW, other, active=True)
     assert desk.refresh.unseen == SHAPE[other]
