@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from napari_samadapt import __version__
-from napari_samadapt.file_commands import adapt, evaluate, predict, segment, simulate
+from napari_samadapt.file_commands import adapt, evaluate, merge, predict, segment, simulate
 from napari_samadapt.mistakes import told_mistakes
 from napari_samadapt.options import Choose, finite
 
@@ -94,7 +94,7 @@ def demo(
     window.run_demo(headless=headless, out=out, seconds=seconds)
 
 
-for _command in (segment, adapt, predict, evaluate, simulate):
+for _command in (segment, adapt, predict, merge, evaluate, simulate):
     app.command()(_command)
 
 

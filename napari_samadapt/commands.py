@@ -8,7 +8,7 @@ import math
 import os
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,13 +26,10 @@ from napari_samadapt.console import print_report, print_simulation, progress_bar
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import named_window, render_slice
 from napari_samadapt.imaging.metrics import label_report
-from napari_samadapt.imaging.saving import put_in_place
+from napari_samadapt.imaging.saving import plain_reason, put_in_place
 from napari_samadapt.imaging.volume import parse_slices, put_slice, take_slice
 from napari_samadapt.imaging.writing import label_names
 from napari_samadapt.inputs import Choices, check_base, load_model, read_ids, read_image
-
-if TYPE_CHECKING:
-    pass
 
 AS_ADAPTED = "adapter"
 """The window of `predict` that follows the adapter's card."""
@@ -165,6 +162,22 @@ def predict(
         )
     out.write(prediction, volume, chosen_names(card))
     tell(f"{out.path}: {np.count_nonzero(np.unique(prediction))} of {len(card.classes)} labels found")
+
+
+def merge(adapter: Path, *, model: str | None, out: Path) -> None:
+    """Write SAM with an adapter in its own weights, without the automatic decoder."""
+    check_target(out, ".pth", adapter, *([Path(model)] if model else []))
+
+    from napari_samadapt.learning.adapter_file import load_adapter, read_adapter
+    from napari_samadapt.learning.merging import save_merged
+
+    _, card = read_adapter(adapter)
+    base = model or card.model_type
+    check_base(adapter, card, base)
+    semantic, _ = load_adapter(adapter, load_model(ModelChoice(base, "cpu")))
+    with plain_reason(out):
+        save_merged(out, semantic.sam)
+    tell(f"{out}: {base} with the {card.config.method} adapter of {adapter.name} merged into its weights")
 
 
 def evaluate(

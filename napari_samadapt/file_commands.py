@@ -166,6 +166,29 @@ def predict(
     )
 
 
+def merge(
+    adapter: Annotated[
+        Path, typer.Argument(metavar="ADAPTER", help="Adapter file that adapt or the dock saved.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="SAM.pth", help="Checkpoint to write; any program that reads SAM reads it."
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="M", help="The base model, where it is a file; the adapter names the others."
+        ),
+    ] = None,
+) -> None:
+    """Write a plain SAM checkpoint with the adapter merged into its weights."""
+    from napari_samadapt import commands
+
+    commands.merge(adapter, model=model, out=out)
+
+
 def evaluate(
     prediction: Annotated[Path, typer.Argument(metavar="PRED", help="Label file to judge.")],
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Label file on the same grid.")],

@@ -95,6 +95,39 @@ def test_a_saved_adapter_predicts_the_same(run, tmp_path, adapt_words, image_pat
     np.testing.assert_array_equal(load(again), load(out))
 
 
+def test_an_adapter_is_merged_into_a_checkpoint(run, tmp_path, adapt_words, base_model):
+    import torch
+
+    from napari_samadapt.learning import sam
+
+    adapter, merged = tmp_path / "a.safetensors", tmp_path / "merged.pth"
+    words = ("--slices", "axial:0,2", "--out", tmp_path / "a.nii.gz", "--save", adapter)
+    assert run(*adapt_words, *words, "--method", "lora").code == 0
+    outcome = run("merge", adapter, "--model", base_model, "--out", merged)
+    assert outcome.code == 0, outcome.err
+    before = sam.load_sam(base_model, device="cpu", input_size=None).state_dict()
+    after = torch.load(merged, weights_only=True)
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(".attn.qkv." in name for name in changed)
+
+
+def test_what_cannot_be_merged_is_refused(run, tmp_path, adapt_words, base_model):
+    adapter, merged = tmp_path / "a.safetensors", tmp_path / "merged.pth"
+    words = ("--slices", "axial:0,2", "--out", tmp_path / "a.nii.gz", "--save", adapter)
+    assert run(*adapt_words, *words, "--method", "conv-lora").code == 0
+    merged.write_bytes(b"mine")
+    for out, reason in (
+        (merged, "cannot be merged"),
+        (adapter, "must end in .pth"),
+    ):
+        outcome = run("merge", adapter, "--model", base_model, "--out", out)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
+        assert reason in outcome.err
+    assert merged.read_bytes() == b"mine"
+
+
 def test_names_beside_the_labels_go_into_the_adapter_and_its_predictions(
     run, tmp_path, adapt_words, labels_path, image_path, base_model
 ):

@@ -8,6 +8,7 @@ from torch import nn
 
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import METHODS, AdapterConfig, CannotMergeError
+from napari_samadapt.learning.merging import save_merged
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.sam import load_sam
 
@@ -45,8 +46,7 @@ def test_a_merged_model_is_saved_and_loaded_as_a_checkpoint(tmp_path: Path) -> N
     pixels = torch.randn(1, 3, 256, 256)
     sam = trained(load_sam("mini"), "cobot-lora", preset="official")
     before = embedding(sam, pixels)
-    adapters.merge(sam)
-    torch.save(sam.state_dict(), tmp_path / "merged.pth")
+    save_merged(tmp_path / "merged.pth", sam)
     again = load_sam(tmp_path / "merged.pth")
     assert torch.equal(embedding(again, pixels), embedding(sam, pixels))
     torch.testing.assert_close(embedding(again, pixels), before, rtol=1e-4, atol=1e-4)
@@ -68,3 +68,9 @@ def test_a_folded_adaptformer_computes_what_it_did_bit_by_bit(tiny_sam) -> None:
     before = embedding(folded)
     adapters.merge(folded)
     assert torch.equal(embedding(folded), before)
+
+
+def test_what_stays_an_adapter_is_no_checkpoint(tiny_sam, tmp_path: Path) -> None:
+    with pytest.raises(CannotMergeError, match="use the adapter file"):
+        save_merged(tmp_path / "sam.pth", trained(tiny_sam, "cobot-adaptformer"))
+    assert list(tmp_path.iterdir()) == []
