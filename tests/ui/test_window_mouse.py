@@ -8,7 +8,7 @@ import pytest
 from napari._qt.qt_viewer import QtViewer
 from napari.layers import Layer
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtGui import QCursor, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
@@ -72,6 +72,17 @@ class Hand:
         QTest.keyClick(self.canvas.native, key)
 
 
+def settle(qtbot, look):
+    """Wait until what `look` gives stays the same: the window is laid out in several steps."""
+    seen = [look()]
+
+    def same():
+        seen.append(look())
+        return len(seen) > 30 and len(set(map(str, seen[-30:]))) == 1
+
+    qtbot.waitUntil(same, timeout=60_000)
+
+
 @pytest.fixture
 def desk(qapp, make_napari_viewer, qtbot):
     """The dock on (5, 48, 48) voxels of 3 × 1 × 1 mm, a bright ball in the dark, and a hand."""
@@ -86,9 +97,11 @@ def desk(qapp, make_napari_viewer, qtbot):
     viewer.add_layer(Layer.create(*contributions.image_layer_tuple(volume)))
     _, dock = viewer.window.add_plugin_dock_widget("napari-samadapt", "Segment and adapt SAM")
     qtbot.waitUntil(lambda: dock.session is not None, timeout=60_000)
-    qtbot.wait(100)  # the window is laid out
+    QCursor.setPos(0, 0)  # the screen's own pointer, which enters what opens below it, is not part of a drag
+    hand = Hand(viewer, dock)
+    settle(qtbot, lambda: (hand.canvas.size, dock.size()))
     viewer.reset_view()
-    yield dock, Hand(viewer, dock), viewer
+    yield dock, hand, viewer
     dock.shut_down()
     QtViewer._instances.clear()  # a window that was shown outlives its test; test_window.py looks for forgotten ones
 
