@@ -240,9 +240,9 @@ class LearningLoop:
         if (error := done.exception()) is not None:
             self.failed.emit(in_plain_words("The predictions do not know of the accepted slice yet", error))
         elif (adapter := done.result()) is not None:
-            before = self.origin or Origin(asked.window, asked.new[0].key.axis, trained=False)
-            learned = asked.keys & self._accepted.keys
-            self._succeed(adapter, replace(before, held_out_dice=None, learned=learned))
+            axis, learned = asked.new[0].key.axis, asked.keys & self._accepted.keys
+            before = self.origin or Origin(asked.window, axis, trained=False)
+            self._succeed(adapter, replace(before, axis=axis, held_out_dice=None, learned=learned))
             self.updated.emit(Update("fit", adapter.version, asked.keys))
 
     def _begin(self) -> None:

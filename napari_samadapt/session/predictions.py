@@ -42,10 +42,14 @@ class Predictions:
         shown[...] = 0
 
     def uncover(self, key: SliceKey, hidden: Mask) -> None:
-        """Show what the model said of a slice again, if it did."""
+        """Show again what the model said of a slice, or of those that cross it."""
         said = self._covered.pop(key, None)
-        if said is not None and key in self._made_by:
-            self.show(key, said, self._made_by[key], hidden)
+        if said is not None:
+            take_slice(self.shown, key)[...] = np.where(hidden, 0, said)
+
+    def forget_makers(self) -> None:
+        """Slices along another axis follow: no adapter said what is in sight of any of these."""
+        self._made_by.clear()
 
     def clear(self) -> None:
         """Forget everything the model said."""

@@ -44,6 +44,11 @@ class Refresh:
         """The slices along the axis that have a prediction, and how sure it is."""
 
     @property
+    def axis(self) -> int:
+        """The numpy axis of the slices that are predicted."""
+        return self._axis
+
+    @property
     def waiting(self) -> int:
         """Number of slices that are still to come."""
         return len(self._waiting)
@@ -58,10 +63,16 @@ class Refresh:
         return int(self._book.annotation.shape[self._axis])
 
     def begin(self, window: Window, axis: int, *, active: bool) -> None:
-        """Predict everything again; without an automatic model (`active` False) nothing is predicted any more."""
+        """Predict everything again; without an automatic model (`active` False) nothing is predicted any more.
+
+        What was predicted along another axis stays in sight until slices of this one replace it.
+        """
         if axis != self._axis:
-            self._focus = SliceKey(axis, int(self._book.annotation.shape[axis]) // 2)
-        if not active or axis != self._axis:
+            if self._focus.axis != axis:
+                self._focus = SliceKey(axis, int(self._book.annotation.shape[axis]) // 2)
+            self._book.predictions.forget_makers()
+            self.known.clear()
+        if not active:
             self._book.predictions.clear()
             self.known.clear()
         self._window, self._axis, self._active = window, axis, active
@@ -76,8 +87,8 @@ class Refresh:
             self.progress.emit(0, self._total)
 
     def look_at(self, key: SliceKey) -> None:
-        """Go on from another slice on screen."""
-        if key.axis == self._axis and key != self._focus:
+        """Go on from another slice on screen; along another axis it is encoded for clicks alone."""
+        if key != self._focus:
             self._focus = key
             self._predictor.look(self._plan(()))
 
@@ -139,7 +150,8 @@ class Refresh:
         return [self.known.get(SliceKey(self._axis, index), NO_EVIDENCE) for index in range(self._count)]
 
     def _plan(self, keys: Iterable[SliceKey]) -> RefreshPlan:
-        return RefreshPlan(self._epoch, self._window, self._focus, frozenset(keys), self._count, self._given)
+        count = int(self._book.annotation.shape[self._focus.axis])
+        return RefreshPlan(self._epoch, self._window, self._focus, frozenset(keys), count, self._given)
 
     def _told_near(self, indices: Iterable[int]) -> set[SliceKey]:
         """The slices told in this epoch that are within reach of some, but for accepted ones."""

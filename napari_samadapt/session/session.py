@@ -121,13 +121,19 @@ class Session(Adapting):
 
     @property
     def unseen(self) -> int:
-        """Number of slices that wait for their first prediction along the axis: what is displayed lacks it."""
+        """Number of slices that wait for their first prediction along the axis."""
         return self._refresh.unseen
 
     def slice_state(self, key: SliceKey) -> str:
         """ "accepted", "edited", "predicted" or "empty"."""
         state = super().slice_state(key)
-        return "predicted" if state == "empty" and key in self._refresh.known else state
+        return "predicted" if state == "empty" and self._is_predicted(key) else state
+
+    def _is_predicted(self, key: SliceKey) -> bool:
+        """The model said what the slice shows, or so much of it as slices along another axis cross."""
+        if key.axis == self._refresh.axis:
+            return key in self._refresh.known
+        return bool(take_slice(self._book.prediction, key).any())
 
     def record_edit(self, indices: Indices, before: Labels, after: Labels) -> None:
         """Take note of painted voxels, as `Labelling` does, and that they were a correction."""
@@ -147,7 +153,11 @@ class Session(Adapting):
         self.window_changed.emit(window)
 
     def set_axis(self, axis: int) -> None:
-        """Annotate along another axis: open drafts are kept, prompts dropped, everything is predicted again."""
+        """Annotate along another axis: open drafts are kept, prompts dropped.
+
+        What is predicted stays as it is until a slice along the new axis is accepted: a model that has seen none of
+        them predicts them worse than those it has learned from.
+        """
         slice_count(self._volume.shape, axis)
         if axis == self._axis:
             return
@@ -155,7 +165,9 @@ class Session(Adapting):
             self.keep_draft(key)
         self._axis = axis
         self._record(NOTED)
-        self._see_anew()
+        self._learning.renew_samples(self._accepted_along_axis())
+        if self._predicted_axis() != self._refresh.axis:
+            self._predict_again()
         self.axis_changed.emit(axis)
 
     def look_at(self, key: SliceKey) -> None:
@@ -197,7 +209,12 @@ class Session(Adapting):
         self._predict_again()
 
     def _predict_again(self) -> None:
-        self._refresh.begin(self._window, self._axis, active=self._learning.version > 0)
+        self._refresh.begin(self._window, self._predicted_axis(), active=self._learning.version > 0)
+
+    def _predicted_axis(self) -> int:
+        """That of the slices on screen, once one of them is accepted; before, that of the slices that were learned."""
+        origin = self._learning.origin
+        return self._axis if origin is None or self._accepted_along_axis() else origin.axis
 
     # What the threads answer.
 
@@ -205,7 +222,7 @@ class Session(Adapting):
         self._predictor.ask(request)
 
     def _evidence(self) -> Sequence[Evidence] | None:
-        return self._refresh.evidence()
+        return self._refresh.evidence() if self._refresh.axis == self._axis else None
 
     def _on_changed(self, keys: tuple[SliceKey, ...]) -> None:
         self._note_given_back(keys)

@@ -63,14 +63,14 @@ def ask_target(parent: QWidget, session: Session) -> MaskTarget | None:
 
 
 def _may_be_incomplete(parent: QWidget, unseen: int) -> bool:
-    """Ask where slices still wait for their first prediction, as after another axis was chosen."""
+    """Ask where slices still wait for their first prediction along the axis."""
     if not unseen:
         return True
     slices = "One slice has" if unseen == 1 else f"{unseen} slices have"
     box = QMessageBox(parent)
     box.setWindowTitle("Export before all slices are predicted?")
     box.setText(f"{slices} no prediction yet.")
-    box.setInformativeText("The file would lack what is predicted there in a moment.")
+    box.setInformativeText("What is predicted there in a moment would not be in the file.")
     wait = box.addButton("Wait", QMessageBox.ButtonRole.RejectRole)
     now = box.addButton("Export now", QMessageBox.ButtonRole.AcceptRole)
     box.setDefaultButton(wait)

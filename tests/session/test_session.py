@@ -12,7 +12,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.reading import read_labels
-from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.imaging.volume import SliceKey, take_slice
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.fine_tune import TrainProgress
@@ -483,16 +483,38 @@ def test_before_anything_was_learned_there_is_nothing_to_save(make_session, tmp_
         make_session().save_adapter(tmp_path / "a.safetensors")
 
 
-def test_another_axis_is_predicted_anew_and_keeps_the_users_slices(learned, queue):
-    kept = learned.annotation.copy()
-    learned.set_axis(1)
-    assert not learned.prediction.any()
+def test_what_is_predicted_stays_along_another_axis_until_a_slice_of_it_is_accepted(learned, queue):
+    """All was thrown away at the first look, for predictions of slices such as the model had never learned from."""
     assert queue.run_until(lambda: settled(learned), 30)
-    assert np.array_equal(learned.annotation, kept)
-    assert learned.accepted == {KEY}
-    assert not learned.prediction[2].any(), "the accepted slice is crossed by every new one"
+    kept, seen = learned.annotation.copy(), learned.prediction.copy()
+    predicted = heard(learned.predicted)
+    learned.set_axis(1)
+    across = SliceKey(1, next(index for index in range(seen.shape[1]) if seen[:, index].any()))
+    assert queue.run_until(lambda: settled(learned), 30)
+    assert (learned.prediction == seen).all()
+    assert learned.slice_state(across) == "predicted"
+    assert (predicted, learned.unseen) == ([], 0)
     with pytest.raises(SamAdaptError, match="no accepted slice"):
         learned.start_learning()
+    learned.accept(across)
+    assert (take_slice(learned.annotation, across) == take_slice(kept + seen, across)).all()
+    learned.undo()
+    assert (learned.prediction == seen).all(), "a slice that is given back shows what it showed"
+    learned.set_axis(0)
+    assert (predicted, learned.accepted) == ([], {KEY})
+
+
+def test_an_accepted_slice_of_another_axis_is_predicted_from(learned, queue):
+    assert queue.run_until(lambda: settled(learned), 30)
+    kept = learned.annotation.copy()
+    learned.set_axis(1)
+    learned.set_policy(LearningPolicy(seconds=None, steps=2, enabled=True))
+    learned.accept(SliceKey(1, 8))
+    predicted = heard(learned.predicted)
+    assert queue.run_until(lambda: learned.adapter_version > 1 and settled(learned), 30)
+    assert {key.axis for key in predicted} == {1}
+    assert (learned.annotation[2] == kept[2]).all()
+    assert not learned.prediction[2].any(), "the accepted slice is crossed by every new one"
 
 
 def test_a_removed_class_is_no_longer_predicted(learned, queue):
