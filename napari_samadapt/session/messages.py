@@ -160,7 +160,8 @@ class RefreshPlan:
     """Which slices to predict, and where to begin: at `focus`, the slice on screen, and from there outwards.
 
     Slices next to `focus` that need no prediction are encoded ahead, so that a click on them is answered at once.
-    `count` is the number of slices along the axis of `focus`, which may be another one; `epoch` grows whenever earlier predictions became outdated.
+    `count` is the number of slices along the axis of `focus`, which may be another one than that of the slices to
+    predict; `epoch` grows whenever earlier predictions became outdated.
     `given` holds the ids (H, W) of the accepted slices along the axis, by index.
     """
 
