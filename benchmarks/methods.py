@@ -1,7 +1,7 @@
 """Every fine-tuning method on the same five slices in the same seconds, each at its own best learning rate.
 
     python benchmarks/methods.py [--data ../shared/data] [--seconds 20 | --steps 300] [--report methods.json]
-        [--methods lora,conv-lora:rank=8,conv-lora:last_blocks=2] [--rates 0.001] [--seeds 0,1]
+        [--methods lora,conv-lora:rank=8,conv-lora:last_blocks=2] [--rates 0.001] [--seeds 0,1] [--adapters-from 0]
 
 First each method is tried at three learning rates of its adapters, equally, with a seed that does not count; then the
 best one (by mean Dice over the cases) is run with three seeds. Prints mean Dice of the slices that were not given, with
@@ -72,7 +72,14 @@ def few_shot(run: Run, options: argparse.Namespace) -> tuple[float, int]:
     given = labelled_slices(wanted, parse_slices(case.slices, volume))
     clock = time.process_time if options.device == "cpu" else time.perf_counter
     seconds = None if options.steps else options.seconds
-    config = FineTuneConfig(seconds, options.steps, run.seed, adapter_rate=run.rate, clock=clock)
+    config = FineTuneConfig(
+        seconds,
+        options.steps,
+        run.seed,
+        adapters_from=options.adapters_from,
+        adapter_rate=run.rate,
+        clock=clock,
+    )
     adapted = adapt_volume(
         load_sam(options.model, device=options.device), volume, given,
         adapter=adapter_of(run.method), config=config, window=auto_window(volume),
@@ -91,7 +98,7 @@ class Bench:
         self.methods: list[str] = options.methods.split(",")
         self.setting = {
             "checkpoint": load_sam(options.model).base_sha256[:12],
-            "device": options.device,
+            "device": options.device, "adapters from": options.adapters_from,
             **({"steps": options.steps} if options.steps else {"seconds": options.seconds}),
         }  # fmt: skip
         self.rates = [float(rate) for rate in options.rates.split(",")]
@@ -177,6 +184,12 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--steps", type=int, help="instead of seconds")
+    parser.add_argument(
+        "--adapters-from",
+        type=float,
+        default=FineTuneConfig.adapters_from,
+        help="part of the time before adapters",
+    )
     parser.add_argument("--rates", default=",".join(map(str, RATES)))
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     parser.add_argument("--device", default="cpu")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters.cobot import Relation, Slot
-from napari_samadapt.learning.fine_tune import autocast
+from napari_samadapt.learning.precision import autocast
 
 
 @dataclass

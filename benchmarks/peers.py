@@ -20,8 +20,8 @@ from scipy import ndimage  # type: ignore[import-untyped]  # scipy has no types
 from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-untyped]  # it has no types
 from torch import Tensor, nn
 
-from napari_samadapt.learning.fine_tune import autocast
 from napari_samadapt.learning.losses import cross_entropy_and_dice
+from napari_samadapt.learning.precision import autocast
 from napari_samadapt.learning.predict import encode_slice
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.samples import SampleTensors, TrainingSample, augment, stack_samples

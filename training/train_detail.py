@@ -23,8 +23,8 @@ from torch import Tensor
 
 from napari_samadapt.learning.closed_form import SHARPNESS, balanced_pixels, features_at, ridge
 from napari_samadapt.learning.detail_decoder import DetailDecoder
-from napari_samadapt.learning.fine_tune import autocast
 from napari_samadapt.learning.losses import dice_loss
+from napari_samadapt.learning.precision import autocast
 from napari_samadapt.learning.sam import load_sam
 from napari_samadapt.learning.samples import change_appearance
 from napari_samadapt.learning.semantic import SemanticSam

@@ -3,13 +3,13 @@
 The encoder is what costs, so no more of it runs than must. Every `augment_every`-th step takes freshly augmented
 slices through the blocks before the first adapter, which never change, and leaves the activations in a pool (the frozen
 prefix). Steps that train adapters run only the blocks from there on, on slices of the pool; the steps between, more of
-them the more blocks have adapters, train the automatic decoder alone on the pool's last embeddings.
+them the more blocks have adapters, train the automatic decoder alone on the pool's last embeddings. Adapters join when
+the decoder knows its classes: before, their dear steps gain less than several of the decoder (`docs/live.md`).
 """
 
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +18,11 @@ from torch import Tensor
 from napari_samadapt.imaging.errors import SamAdaptError
 
 from . import adapters
-from .promptable_sam import Fine, Prefix
+from .precision import autocast
 from .prompted import prompted_loss
 from .samples import SampleTensors, TrainingSample, augment, change_appearance, stack_samples
 from .semantic import SemanticSam
+from .slice_pool import PooledSlice, SlicePool, stack_entries, stack_fine
 
 BALANCE_ONE, BALANCE_SEVERAL = 1.0, 2.0
 """The load-balance term's weight with one class and with several (Conv-LoRA, section 4)."""
@@ -37,6 +38,7 @@ class FineTuneConfig:
     """One episode: its length in seconds of computing or in steps (whichever comes first), and its numbers.
 
     `hold_out_until`: the part of the episode after which held-out slices are measured and join the training.
+    `adapters_from`: the part of it after which adapters are trained too.
     `decoder_rate`: None for the automatic decoder's own. `clock` tells the seconds of computing.
     """
 
@@ -47,6 +49,7 @@ class FineTuneConfig:
     augment_every: int = 4
     pool_size: int = 32
     hold_out_until: float = 0.3
+    adapters_from: float = 2 / 3
     decoder_rate: float | None = None
     adapter_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -101,13 +104,17 @@ def fine_tune(
         started = config.clock()
         _set_rates(optimizer, fraction, step)
         model.train()
-        if step % config.augment_every == 0:
+        new = step % config.augment_every == 0
+        if new:
             pool.add(augment(data.draw(config.batch_size, rng), rng))
-            losses = _encoder_losses(model, pool, pool.newest(config.batch_size), rng, 1 - fraction)
-        elif step % pool.encoder_every == 0:
-            losses = _encoder_losses(model, pool, pool.draw(config.batch_size, rng), rng, 1 - fraction)
+        entries = pool.newest(config.batch_size) if new else pool.draw(config.batch_size, rng)
+        joined = _fraction(config, step + 1, seconds) > config.adapters_from
+        if joined and (new or step % pool.encoder_every == 0):
+            losses = _encoder_losses(model, pool, entries, rng, 1 - fraction)
         else:
-            losses = _automatic_losses(model, pool.draw(config.batch_size, rng), rng, 1 - fraction)
+            if new:
+                pool.look(entries)
+            losses = _automatic_losses(model, entries, rng, 1 - fraction)
         loss, parts = _update(losses, optimizer)
         model.eval()
         step += 1
@@ -128,88 +135,6 @@ def settle(model: SemanticSam, data: SampleTensors, rng: torch.Generator) -> Non
     with autocast(model.sam.device):
         features, fine = model.embed(batch.images)
     model.decoder.settle(model.sam, batch, features.float(), fine, rng)
-
-
-@dataclass(eq=False)
-class PooledSlice:
-    """One augmented slice (a batch of 1), its activations before the first adapter, and its last embedding.
-
-    `fine`: its last finer features; empty where the automatic decoder does not read them.
-    """
-
-    sample: SampleTensors
-    prefix: Prefix
-    embedding: Tensor
-    fine: Fine = ()
-
-
-def encoder_every(trained: int, blocks: int) -> int:
-    """In one step of so many adapters are trained, with adapters in `trained` of the `blocks` blocks."""
-    return min(4, math.ceil(4 * trained / blocks))
-
-
-class SlicePool:
-    """Augmented slices and what the encoder made of them, the oldest replaced first.
-
-    `encoder_every`: adapters in all blocks train in every fourth step, in a quarter of them in each.
-    """
-
-    def __init__(self, model: SemanticSam, size: int) -> None:
-        self.model, self.size = model, size
-        self.entries: list[PooledSlice] = []
-        self.depth = adapters.first_changed_block(model.sam)
-        blocks = len(list(model.sam.image_encoder.blocks))
-        adapted = bool(adapters.adapters_of(model.sam))
-        self.encoder_every = encoder_every(blocks - self.depth, blocks) if adapted else size
-
-    @torch.no_grad()
-    def add(self, batch: SampleTensors) -> None:
-        """Keep each slice of the batch; the embeddings follow from `encode`."""
-        with autocast(self.model.sam.device):
-            prefix = self.model.embed_prefix(batch.images, self.depth)
-        nothing = torch.empty(0)
-        for index in range(len(batch)):
-            row = slice(index, index + 1)
-            half = Prefix(prefix.tokens[row].half(), tuple(f[row].half() for f in prefix.fine))
-            self.entries.append(PooledSlice(batch.take(row), half, nothing))
-        self.entries = self.entries[-self.size :]
-
-    def newest(self, count: int) -> list[PooledSlice]:
-        return self.entries[-count:]
-
-    def draw(self, count: int, rng: torch.Generator) -> list[PooledSlice]:
-        """Random slices of the pool."""
-        return [self.entries[i] for i in torch.randperm(len(self.entries), generator=rng)[:count].tolist()]
-
-    def encode(self, entries: Sequence[PooledSlice]) -> tuple[Tensor, Fine]:
-        """Embeddings (B, C, h, w) and finer features from the prefixes; gradients flow, the pool keeps the values."""
-        tokens = torch.cat([entry.prefix.tokens for entry in entries]).float()
-        prefix = Prefix(tokens, stack_fine([entry.prefix.fine for entry in entries]))
-        with autocast(self.model.sam.device):
-            features, fine = self.model.sam.encode_suffix(prefix, self.depth)
-        for index, entry in enumerate(entries):
-            row = slice(index, index + 1)
-            entry.embedding = features.detach()[row]
-            if self.model.decoder.reads_fine:
-                entry.fine = tuple(f.detach()[row].half() for f in fine)
-        return features, fine
-
-
-def stack_entries(entries: Sequence[PooledSlice]) -> SampleTensors:
-    """The slices of some entries as one batch."""
-    images = torch.cat([entry.sample.images for entry in entries])
-    return SampleTensors(images, torch.cat([entry.sample.targets for entry in entries]))
-
-
-def stack_fine(rows: Sequence[Fine]) -> Fine:
-    """Finer features of some entries as one batch, float32."""
-    return tuple(torch.cat(level).float() for level in zip(*rows, strict=True))
-
-
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 where the hardware multiplies it fast (CUDA, or a CPU with matrix tiles); float32 elsewhere."""
-    fast = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_amx_tile_supported())
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
 
 
 @torch.no_grad()

@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .fine_tune import FineTuneConfig, encoder_every
+from .fine_tune import FineTuneConfig
 from .promptable_sam import PromptableSam
+from .slice_pool import encoder_every
 
 BACKWARD = 2.0
 """A backward pass through frozen blocks against a forward one: gradients of the activations, hardly any of weights."""
-DECODERS = 2.0
-"""A step against its part in the encoder alone: the decoders, the losses and the optimiser take as long, about
-(`mini`, last 1, 3, 6 blocks: 1.06, 0.80, 0.69 s foretold, 1.03, 0.82, 0.69 s measured)."""
+DECODERS = 0.8
+"""The decoders, the losses and the optimiser in a step against a forward pass through all blocks (`mini`, last 1, 3, 6
+blocks: 0.37, 0.30, 0.38 s foretold, 0.36, 0.34, 0.29 s measured)."""
 WORKING = 1.6
 """The memory of a step against what the blocks keep for the backward pass: gradients, decoders, copies
 (`benchmarks/training_memory.py`: 3.8 GB besides the weights, where the blocks kept 2.4)."""
@@ -117,16 +118,19 @@ def forecast(
 ) -> Forecast:
     """What a step will take, from the costs that `block_costs` measured; in batches of four slices, or what fits."""
     trained, frozen = costs[len(costs) - last_blocks :], costs[: len(costs) - last_blocks]
-    every = encoder_every(last_blocks, len(costs))
-    encoder = (1 + BACKWARD) * _seconds(trained) / every + _seconds(frozen) / FineTuneConfig.augment_every
+    joined = 1 - FineTuneConfig.adapters_from
+    passes = joined * (1 + BACKWARD) / encoder_every(last_blocks, len(costs))
+    passes += (1 - joined) / FineTuneConfig.augment_every
+    encoder = passes * _seconds(trained) + _seconds(frozen) / FineTuneConfig.augment_every
     weights = sum(tensor.numel() * tensor.element_size() for tensor in sam.parameters())
     each = round(WORKING * sum(cost.nbytes for cost in trained))
     batch = FineTuneConfig.batch_size
     while batch > 1 and batch * each > memory:
         batch //= 2
     return Forecast(
-        last_blocks, len(costs), batch, DECODERS * batch * encoder, weights + batch * each, each <= memory
-    )
+        last_blocks, len(costs), batch, batch * (encoder + DECODERS * _seconds(costs)), weights + batch * each,
+        each <= memory,
+    )  # fmt: skip
 
 
 def best_forecast(

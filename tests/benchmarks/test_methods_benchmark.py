@@ -15,6 +15,7 @@ def options_for(report, **changes) -> argparse.Namespace:
         "model": "mini",
         "seconds": 1.0,
         "steps": None,
+        "adapters_from": 0.5,
         "rates": "0.0003,0.001,0.003",
         "seeds": "0,1,2",
         "device": "cpu",
@@ -39,7 +40,7 @@ def made(monkeypatch) -> list[methods.Run]:
 
 def test_each_method_is_counted_at_its_best_rate(made, tmp_path) -> None:
     table = methods.Bench(options_for(tmp_path / "report.json")).table()
-    assert re.search(r"^checkpoint [0-9a-f]{12}, device cpu, seconds 1.0\n", table)
+    assert re.search(r"^checkpoint [0-9a-f]{12}, device cpu, adapters from 0.5, seconds 1.0\n", table)
     assert "| lora | 0.001 | 0.810 ± 0.010 | 0.810 ± 0.010 | 0.810 | 41 |" in table
     assert "| decoder-only | 0.001 |" in table
     tuned = [run for run in made if run.seed == methods.TUNING_SEED]
@@ -77,7 +78,7 @@ def test_a_report_of_another_setting_is_refused(made, tmp_path) -> None:
 def test_as_many_steps_of_one_rate_and_options_of_a_method(made, tmp_path) -> None:
     asked = {"methods": "conv-lora:rank=8:last_blocks=2", "steps": 300, "rates": "0.001", "seeds": "5"}
     table = methods.Bench(options_for(tmp_path / "report.json", **asked)).table()
-    assert re.search(r"^checkpoint [0-9a-f]{12}, device cpu, steps 300\n", table)
+    assert re.search(r"^checkpoint [0-9a-f]{12}, device cpu, adapters from 0.5, steps 300\n", table)
     assert "| conv-lora:rank=8:last_blocks=2 | 0.001 | 0.820 | 0.820 | 0.820 | 45 |" in table
     assert [run.seed for run in made] == [5, 5], "one rate needs no trial"
     adapter = methods.adapter_of(made[0].method)

@@ -80,11 +80,26 @@ def test_queries_learn_by_the_same_loop(tiny_sam) -> None:
     progress = list(fine_tune(model, disc_samples(2), FineTuneConfig(seconds=None, steps=40)))
     losses = [p.loss for p in progress]
     assert np.mean(losses[-8:]) < 0.9 * np.mean(losses[:8])
-    assert [name for name, _ in progress[0].parts] == ["classes", "entropy", "dice", "prompted", "balance"]
-    assert progress[0].loss == pytest.approx(sum(part for _, part in progress[0].parts[:3]))
+    of_adapters = next(p for p in progress if len(p.parts) > 3)
+    assert [name for name, _ in of_adapters.parts] == ["classes", "entropy", "dice", "prompted", "balance"]
+    assert of_adapters.loss == pytest.approx(sum(part for _, part in of_adapters.parts[:3]))
     labels, _ = segment_slice(model, disc_samples()[0].image)
     assert labels.shape == (40, 40)
     assert set(np.unique(labels)) <= {0, 7, 40}
+
+
+@pytest.mark.parametrize(
+    ("steps", "adapters_from", "joined"),
+    [(24, 2 / 3, [17, 21]), (24, 0.0, [1, 5, 9, 13, 17, 21]), (1, 2 / 3, [1]), (5, 2 / 3, [5])],
+)
+def test_adapters_join_when_the_decoder_knows_its_classes(tiny_sam, steps, adapters_from, joined) -> None:
+    model = make_model(tiny_sam, "lora")
+    config = FineTuneConfig(seconds=None, steps=steps, adapters_from=adapters_from)
+    before = adapters.state(model)
+    told = list(fine_tune(model, disc_samples(2), config))
+    assert [p.step for p in told if "prompted" in dict(p.parts)] == joined
+    changed = [name for name, tensor in adapters.state(model).items() if not tensor.equal(before[name])]
+    assert any(not name.startswith("decoder.") for name in changed), "the adapters learned"
 
 
 @pytest.mark.parametrize("method", ["decoder-only", "ssf"])
