@@ -150,13 +150,20 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         os.fsync(stream.fileno())
 
 
-def put_in_place(path: Path, content: bytes) -> None:
-    """Write a whole file, which never is half there; OSError where that is impossible, and what was there stays."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that never is half there; OSError where that is impossible, and what was there stays."""
     part = part_beside(path)
     with removed_at_end(part):
         with new_file(part) as stream:
-            stream.write(content)
+            yield stream
         part.replace(path)
+
+
+def put_in_place(path: Path, content: bytes) -> None:
+    """Write a `whole_file`."""
+    with whole_file(path) as stream:
+        stream.write(content)
 
 
 @contextmanager

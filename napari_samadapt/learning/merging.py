@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from napari_samadapt.imaging.saving import new_file, part_beside, removed_at_end
+from napari_samadapt.imaging.saving import whole_file
 
 from . import adapters
 from .adapters import CannotMergeError
@@ -22,8 +22,5 @@ def save_merged(path: Path, sam: PromptableSam) -> None:
         raise CannotMergeError(
             f"{type(kept[0]).__name__} becomes a plainer adapter and no weights of SAM: use the adapter file."
         )
-    part = part_beside(path)
-    with removed_at_end(part):
-        with new_file(part) as stream:
-            torch.save(sam.state_dict(), stream)
-        part.replace(path)
+    with whole_file(path) as stream:
+        torch.save(sam.state_dict(), stream)

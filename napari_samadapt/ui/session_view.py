@@ -248,10 +248,12 @@ class SessionView:
         self._panels.slice.set_outlined(bool(self._layers.prediction.contour))
 
     def _show_state(self, key: SliceKey) -> None:
-        if key.axis == self._session.axis:
-            self._panels.slice.strip.set_state(key.index, self.help.state(key))
+        if key.axis != self._session.axis:
+            return
+        state = self.help.state(key)
+        self._panels.slice.strip.set_state(key.index, state)
         if key == self._tools.slice_on_screen():
-            self._panels.prompts.set_slice_state(self.help.state(key))
+            self._panels.prompts.set_slice_state(state)
 
     def _show_undo(self) -> None:
         self._panels.slice.set_undo(self._session.can_undo, self._session.can_redo)

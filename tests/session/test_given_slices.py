@@ -97,16 +97,22 @@ def paint(desk: Desk, key: SliceKey, class_id: int) -> None:
     desk.book.record_stroke(key.axis, tuple(indices), before.ravel(), labels.ravel().copy())
 
 
-@pytest.mark.parametrize("index", [0, 4, 12, COUNT - 2])
-def test_the_slices_around_are_told_anew_as_if_all_were(desk, index):
-    """Also where what was seen of them was forgotten: the refresh ended far from the middle."""
-    key = SliceKey(desk.axis, index)
+def painted_and_accepted(desk, key):
+    """The predictions as they were before the slice was accepted."""
     desk.book.begin_stroke(key)
     paint(desk, key, 2)
     desk.refresh.again([key])
     before = desk.book.prediction.copy()
     desk.book.accept(key)
     desk.tell_again(key)
+    return before
+
+
+@pytest.mark.parametrize("index", [0, 4, 12, COUNT - 2])
+def test_the_slices_around_are_told_anew_as_if_all_were(desk, index):
+    """Also where what was seen of them was forgotten: the refresh ended far from the middle."""
+    key = SliceKey(desk.axis, index)
+    before = painted_and_accepted(desk, key)
     after = desk.book.prediction.copy()
     assert (after != before).any()
     assert all(np.array_equal(shown, take_slice(after, one)) for one, shown in desk.seen), (
@@ -118,12 +124,7 @@ def test_the_slices_around_are_told_anew_as_if_all_were(desk, index):
 
 def test_what_a_slice_said_goes_when_it_is_accepted_no_longer(desk):
     key = SliceKey(desk.axis, 12)
-    desk.book.begin_stroke(key)
-    paint(desk, key, 2)
-    desk.refresh.again([key])
-    before = desk.book.prediction.copy()
-    desk.book.accept(key)
-    desk.tell_again(key)
+    before = painted_and_accepted(desk, key)
     desk.book.undo()
     desk.tell_again(key)
     assert np.array_equal(desk.book.prediction, before)
