@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ PLAIN_BUDGET = 3600.0
 """Simulated seconds that the annotator without adaptation has."""
 
 CLICKED = 20
-"""Slices that are clicked, each twice."""
+"""Slices that are clicked at rest, each twice."""
 LOOK_SECONDS = 0.5
 """A person looks so long at a slice before the first click; meanwhile it is encoded."""
 ROUNDS = 3
@@ -44,6 +45,8 @@ WRONG_MASKS = "inverted"
 STEPS = 40
 """Of each of its episodes."""
 _WAIT = 600.0
+EPISODE = 60.0
+"""Seconds of the episode that is clicked through: the decoder's steps, then those that train adapters too."""
 
 
 def measure_simulate(settings: Settings, record: Record) -> None:
@@ -135,7 +138,7 @@ def open_session(live: LiveVolume, settings: Settings) -> Iterator[tuple[Session
 def idle_latencies(live: LiveVolume, settings: Settings) -> dict[str, float]:
     """Of clicks while nothing is learned."""
     with open_session(live, settings) as (session, queue):
-        return summary(click_latencies(session, queue, live))
+        return summary(click_latencies(session, queue, live, lambda slices: slices <= CLICKED))
 
 
 def learning_figures(live: LiveVolume, settings: Settings) -> dict[str, dict[str, float]]:
@@ -143,12 +146,10 @@ def learning_figures(live: LiveVolume, settings: Settings) -> dict[str, dict[str
     told: list[object] = []
     with open_session(live, settings) as (session, queue), tempfile.TemporaryDirectory() as folder:
         session.progress.connect(told.append)
+        session.set_policy(replace(session.policy, seconds=EPISODE * settings.scale))
         session.start_learning()
         wait(queue, lambda: bool(told), "the first step of learning")
-        latencies = click_latencies(session, queue, live)
-        if session.learning_state != "training":
-            raise SamAdaptError("The episode ended before the clicks: they measure nothing.")
-        session.stop()
+        latencies = click_latencies(session, queue, live, lambda _: session.learning_state == "training")
         wait(queue, lambda: session.learning_state == "off" and not session.refreshing, "the adapter")
         saved = session.save_adapter(Path(folder) / "adapter.safetensors")
         wait(queue, saved.done, "the adapter's file")
@@ -157,18 +158,21 @@ def learning_figures(live: LiveVolume, settings: Settings) -> dict[str, dict[str
     return {"clicks": summary(latencies), "prediction": predicted}
 
 
-def click_latencies(session: Session, queue: EventQueue, live: LiveVolume) -> list[float]:
+def click_latencies(
+    session: Session, queue: EventQueue, live: LiveVolume, go_on: Callable[[int], bool]
+) -> list[float]:
     """Milliseconds from a click to its mask: two clicks, the second into the largest error, on slice after slice.
 
-    Those on the first slice do not count.
+    `go_on` is asked before each slice and told how many there were. Those on the first slice do not count.
     """
     drafts: list[object] = []
     session.drafted.connect(drafts.append)
     session.failed.connect(drafts.append)
     rng, latencies = np.random.default_rng(0), list[list[float]]()
     keys = [key for key in live.keys if key not in session.accepted and take_slice(live.labels, key).any()]
-    for place in itertools.islice(itertools.cycle(rng.permutation(len(keys))), CLICKED + 1):
-        key = keys[place]
+    places = itertools.cycle(rng.permutation(len(keys)))
+    while go_on(len(latencies)):
+        key = keys[next(places)]
         session.look_at(key)
         queue.run_until(lambda: False, LOOK_SECONDS)
         latencies.append(list(clicks_on(session, queue, key, take_slice(live.labels, key), drafts, rng)))
