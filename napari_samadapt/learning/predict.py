@@ -11,6 +11,7 @@ from torch import Tensor
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.prompts import Prompts
 
+from .cut_out import cut_out
 from .promptable_sam import Fine, Prefix, PromptableSam, scaled_size
 
 MASK_PROMPT_LOGIT = 8.0
@@ -118,19 +119,7 @@ def decode_mask(sam: PromptableSam, embedding: ImageEmbedding, prompts: Prompts)
     logits, scores = prompted_logits(sam, embedding, prompts, multimask=prompts.single_click)
     best = int(scores[0].argmax())
     full = logits_on_slice(logits[:, best : best + 1].float(), sam.input_size, embedding)  # (1, 1, H, W)
-    return MaskPrediction(_cut_out(full[0, 0]).cpu().numpy(), float(scores[0, best]))
-
-
-def _cut_out(logits: Tensor) -> Tensor:
-    """The mask (H, W) bool of logits (H, W): above even odds, or else what is half as likely as the likeliest pixel.
-
-    Who asks for a structure wants to see where the model would look for it, and can correct that; nothing helps nobody.
-    """
-    mask = logits > 0
-    if mask.any():
-        return mask
-    probability = logits.sigmoid()
-    return probability > probability.max() / 2
+    return MaskPrediction(cut_out(full[0, 0], prompts).cpu().numpy(), float(scores[0, best]))
 
 
 def prompted_logits(

@@ -69,7 +69,9 @@ def echo(request: pytest.FixtureRequest) -> PromptableSam:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_mask_lies_on_what_was_seen(echo: PromptableSam, shape: tuple[int, int]) -> None:
     shown = disc(shape)
-    mask = decode_mask(echo, encode_slice(echo, picture(shown)), Prompts(box=np.array([1, 1, 9, 9]))).mask
+    mask = decode_mask(
+        echo, encode_slice(echo, picture(shown)), Prompts(np.array([[5, 5]]), np.array([1]))
+    ).mask
     assert np.abs(centroid(mask) - centroid(shown)).max() <= tolerance(echo, shape)
 
 

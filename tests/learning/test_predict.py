@@ -40,14 +40,16 @@ def test_it_agrees_with_segment_anythings_own_predictor(tiny_sam) -> None:
     image = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     predictor = SamPredictor(tiny_sam)
     predictor.set_image(image)
-    box = np.array([10.0, 12, 40, 50])
-    masks, scores, low_res = predictor.predict(box=box, multimask_output=False)
     embedding = encode_slice(tiny_sam, image.astype(np.float32) / 255)
-    ours = decode_mask(tiny_sam, embedding, Prompts(box=box))
-    logits, _ = prompted_logits(tiny_sam, embedding, Prompts(box=box), multimask=False)
+    box, points, labels = np.array([10.0, 12, 40, 50]), np.array([[20.0, 30], [50, 9]]), np.array([1, 0])
+    _, scores, low_res = predictor.predict(points, labels, box=box, multimask_output=False)
+    both = Prompts(points, labels, box)
+    logits, _ = prompted_logits(tiny_sam, embedding, both, multimask=False)
     np.testing.assert_allclose(logits[0, 0].detach(), low_res[0], atol=1e-4)
-    assert ours.score == pytest.approx(float(scores[0]), abs=1e-5)
-    assert (ours.mask == masks[0]).mean() > 0.999
+    assert decode_mask(tiny_sam, embedding, both).score == pytest.approx(float(scores[0]), abs=1e-5)
+    masks, *_ = predictor.predict(points, labels, multimask_output=False)
+    ours = decode_mask(tiny_sam, embedding, Prompts(points, labels)).mask
+    assert (ours == masks[0]).mean() > 0.999
 
 
 def test_one_click_takes_the_best_of_three_and_two_the_single_mask(tiny_sam) -> None:

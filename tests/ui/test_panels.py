@@ -235,6 +235,20 @@ def test_help_from_slice_to_slice(qtbot, shown):
     assert panel.strip.suggested is None
 
 
+def test_a_picture_offers_no_other_slices(shown):
+    def hidden(panel):
+        return {made.text().split("  ")[0].strip() for made in panel.findChildren(QPushButton) if made.isHidden()}
+
+    slices, volume = shown(SlicePanel()), shown(VolumePanel())
+    slices.strip.set_states(["empty"])
+    volume.set_axes(("axial",))
+    assert hidden(slices) == {"Next", "Propagate", "Interpolate", ""}
+    assert hidden(volume) == {"Axial", "Coronal", "Sagittal"}
+    slices.strip.set_states(["empty", "empty"])
+    volume.set_axes(("axial", "coronal"))
+    assert hidden(slices) == hidden(volume) == set()
+
+
 def test_the_keys_of_the_tools_are_on_their_buttons(shown):
     panels = [shown(kind()) for kind in (PromptsPanel, SlicePanel)]
     texts = [made.text() for panel in panels for made in panel.findChildren(QAbstractButton)]

@@ -80,6 +80,7 @@ class SlicePanel(QWidget):
         layout.addLayout(flow(self._undo, self._redo, self._shown, self._outline))
         self.set_propagation(None, "Accept this slice first.")
         self.set_interpolation(None)
+        self.strip.states_changed.connect(lambda states: self._show_others(len(states) != 1))
 
     def set_undo(self, undo: str | None, redo: str | None) -> None:
         """Show what undo and redo would do; None where there is nothing."""
@@ -135,6 +136,11 @@ class SlicePanel(QWidget):
             else f"Go to slice {index}: there your annotation helps most"
         )
         self.strip.set_suggested(index)
+
+    def _show_others(self, shown: bool) -> None:
+        """Offer what goes to other slices, or fills them; a picture has none."""
+        for made in (self._next, self._propagate, self._directions, self._interpolate):
+            made.setVisible(shown)
 
     def _make_directions(self) -> QPushButton:
         made = button(" ", "Propagate in one direction only", lambda: None)

@@ -91,9 +91,10 @@ class VolumePanel(QWidget):
             self._axis_buttons[name].setChecked(True)
 
     def set_axes(self, names: Sequence[str]) -> None:
-        """Enable only the axes that have slices to show (one for a 2D image)."""
+        """Enable only the axes that have slices to show; a 2D image has one, and no choice."""
         for name, made in self._axis_buttons.items():
             made.setEnabled(name in names)
+            made.setVisible(len(names) > 1)
 
     def set_window(self, name: str) -> None:
         """Show which window is in use; a name that is not in the list is added at the end."""
