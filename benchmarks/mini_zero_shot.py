@@ -1,11 +1,12 @@
 """Dice of prompted masks before any adaptation, on real images that the bundled model never saw.
 
     python benchmarks/mini_zero_shot.py [--data ../shared/data] [--sets ct,mr,...] [--model mini] [--adapter FILE]
-                                        [--every N] [--no-baselines] [--report FILE.json]
+                                        [--jitter PX] [--every N] [--no-baselines] [--report FILE.json]
 
-Every connected part of a label of at least 30 pixels is asked for in every slice: by its tight box, by one click in its
-middle, and by up to four more clicks, each in the middle of the largest wrong region, with the mask so far as a
-prompt. `scribble` asks for the whole mask by points along a person's scribbles. `calibration error` compares the
+Every connected part of a label of at least 30 pixels is asked for in every slice: by its box, tight or with every side
+off by up to `--jitter` pixels, by one click in its middle, and by up to four more clicks, each in the middle of the
+largest wrong region, with the mask so far as a prompt.
+`scribble` asks for the whole mask by points along a person's scribbles. `calibration error` compares the
 IoU that the model predicts with the real one, over all masks. Against it stands what needs no learning. `mean` is that
 of the sets. With `--adapter` the same after adaptation. A quick look (some 25 s): `--every 5 --no-baselines`.
 """
@@ -114,8 +115,16 @@ def points_along(stroke: Mask, count: int) -> NDArray[np.float32]:
 class Asker:
     """Asks a model for the regions of one slice and notes its Dice and its predicted IoU."""
 
-    def __init__(self, sam: PromptableSam, image: NDArray[np.float32], tally: Tally) -> None:
+    def __init__(
+        self,
+        sam: PromptableSam,
+        image: NDArray[np.float32],
+        tally: Tally,
+        jitter: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
         self._sam, self._image, self._tally = sam, image, tally
+        self._jitter, self._rng = jitter, rng
         self._embedding = encode_slice(sam, image)
         self._parts: dict[Part, ImageEmbedding] = {}
 
@@ -131,7 +140,7 @@ class Asker:
             previous = mask if mask.any() else None
             return self._ask(Prompts(point_coords=points, point_labels=labels, mask_input=previous), region)
 
-        box = self._ask(Prompts(box=box_of(region)), region)
+        box = self._ask(Prompts(box=box_of(region, self._jitter, self._rng)), region)
         self._tally.dice["box"].append(dice(box, region))
         note(self._tally, CLICK_ROWS, corrected(region, answer))
 
@@ -169,6 +178,7 @@ def measure_baselines(image: NDArray[np.float32], regions: Sequence[Mask], tally
 def measure(name: str, sam: PromptableSam, options: argparse.Namespace) -> Tally:
     """Ask for the regions of one set; every slice is encoded once."""
     tally, begin, seen, drawn = Tally(), time.perf_counter(), 0, 0
+    rng = np.random.default_rng(0)
     for picture in SETS[name](options.data):
         regions = picture.regions[-seen % options.every :: options.every]
         scribbles = picture.scribbles[-drawn % options.every :: options.every]
@@ -176,7 +186,7 @@ def measure(name: str, sam: PromptableSam, options: argparse.Namespace) -> Tally
         if not (regions or scribbles):
             continue
         tally.slices += 1
-        asker = Asker(sam, picture.image, tally)
+        asker = Asker(sam, picture.image, tally, options.jitter, rng)
         for region in regions:
             asker.region(region)
         for strokes in scribbles:
@@ -218,6 +228,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--model", default="mini", help="a model's name or a checkpoint file")
     parser.add_argument("--adapter", type=Path, help="measure after adaptation with this file")
     parser.add_argument("--every", type=int, default=1, help="ask for every N-th region only")
+    parser.add_argument(
+        "--jitter", type=float, default=0, help="every side of a box is off by up to so many pixels"
+    )
     parser.add_argument("--no-baselines", dest="baselines", action="store_false", help="the model alone")
     parser.add_argument("--report", type=Path, help="write every figure here, as JSON")
     options = parser.parse_args()
@@ -248,6 +261,7 @@ def main() -> None:
             "model": options.model,
             "adapter": options.adapter and str(options.adapter),
             "every": options.every,
+            "jitter": options.jitter,
             "figures": figures | {"mean": means(list(figures.values()), every_row)},
             "measured": {name: vars(tally) for name, tally in tallies.items()},
         }
