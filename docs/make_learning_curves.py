@@ -81,14 +81,15 @@ def draw_seconds(axes: Axes, figures: Mapping[str, Any], case: str) -> None:
 def draw(figures: Mapping[str, Any], cases: Sequence[str], picture: Path) -> None:
     """Write the picture."""
     figure, rows = plt.subplots(
-        len(cases), 2, figsize=(11, 4 * len(cases)), layout="constrained", squeeze=False
+        len(cases), 2, figsize=(13, 4 * len(cases)), layout="constrained", squeeze=False
     )
     for case, (left, right) in zip(cases, rows, strict=True):
         draw_seconds(left, figures, case)
         draw_slices(right, figures, case)
+        left.legend(fontsize=8, loc="lower right")
+        right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         for axes in (left, right):
             axes.grid(alpha=0.3)
-            axes.legend(fontsize=8, loc="lower right")
     figure.savefig(picture, dpi=110)
 
 
