@@ -237,7 +237,9 @@ def test_help_from_slice_to_slice(qtbot, shown):
 
 def test_a_picture_offers_no_other_slices(shown):
     def hidden(panel):
-        return {made.text().split("  ")[0].strip() for made in panel.findChildren(QPushButton) if made.isHidden()}
+        return {
+            made.text().split("  ")[0].strip() for made in panel.findChildren(QPushButton) if made.isHidden()
+        }
 
     slices, volume = shown(SlicePanel()), shown(VolumePanel())
     slices.strip.set_states(["empty"])
