@@ -44,9 +44,9 @@ WRONG_MASKS = "inverted"
 """The story of `benchmarks/promotion.py` that is told, on the CT."""
 STEPS = 40
 """Of each of its episodes."""
-_WAIT = 600.0
 EPISODE = 60.0
 """Seconds of the episode that is clicked through: the decoder's steps, then those that train adapters too."""
+_WAIT = 600.0
 
 
 def measure_simulate(settings: Settings, record: Record) -> None:
@@ -150,6 +150,8 @@ def learning_figures(live: LiveVolume, settings: Settings) -> dict[str, dict[str
         session.start_learning()
         wait(queue, lambda: bool(told), "the first step of learning")
         latencies = click_latencies(session, queue, live, lambda _: session.learning_state == "training")
+        if not latencies:
+            raise SamAdaptError("The episode ended before the clicks: they measure nothing.")
         wait(queue, lambda: session.learning_state == "off" and not session.refreshing, "the adapter")
         saved = session.save_adapter(Path(folder) / "adapter.safetensors")
         wait(queue, saved.done, "the adapter's file")
