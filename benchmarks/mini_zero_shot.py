@@ -7,7 +7,8 @@ Every connected part of a label of at least 30 pixels is asked for in every slic
 off by up to `--jitter` pixels, by one click in its middle, and by up to four more clicks, each in the middle of the
 largest wrong region, with the mask so far as a prompt. `scribble` asks for the whole mask by points along a person's
 scribbles. `calibration error` compares the IoU that the model predicts with the real one, over all masks. Against it
-stands what needs no learning. `mean` is that of the sets. With `--adapter` the same after adaptation. A quick look (some 25 s): `--every 5 --no-baselines`.
+stands what needs no learning. `mean` is that of the sets. With `--adapter` the same after adaptation. A quick look
+(some 25 s): `--every 5 --no-baselines`.
 """
 
 import argparse
