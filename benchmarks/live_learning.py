@@ -58,8 +58,9 @@ def adapted_to(
 ) -> Adapted:
     """`sam` after one of our methods, and what it predicts."""
     config = FineTuneConfig(seconds, None, seed, adapter_rate=RATES[method])
+    adapter = AdapterConfig(method, prompts=True)
     return adapt_volume(
-        sam, live.volume, live.truth(given), adapter=AdapterConfig(method), config=config, window=live.window
+        sam, live.volume, live.truth(given), adapter=adapter, config=config, window=live.window
     )
 
 

@@ -1,7 +1,7 @@
 """Every fine-tuning method on the same five slices in the same seconds, each at its own best learning rate.
 
     python benchmarks/methods.py [--data ../shared/data] [--seconds 20 | --steps 300] [--report methods.json]
-        [--methods lora,conv-lora:rank=8,conv-lora:last_blocks=2] [--rates 0.001] [--seeds 0,1] [--adapters-from 0]
+        [--methods lora,conv-lora:rank=8,lora:decoder=queries] [--rates 0.001] [--seeds 0,1] [--adapters-from 0]
 
 First each method is tried at three learning rates of its adapters, equally, with a seed that does not count; then the
 best one (by mean Dice over the cases) is run with three seeds. Prints mean Dice of the slices that were not given, with
@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -57,10 +56,11 @@ class Run:
 
 
 def adapter_of(method: str) -> AdapterConfig:
-    """A method by its name, with options behind a colon: `conv-lora:rank=8:last_blocks=2`."""
+    """A method by its name, with what is set behind colons: `conv-lora:rank=8:last_blocks=2:decoder=queries`."""
     name, *given = method.split(":")
-    options: dict[str, Any] = {option: int(value) for option, value in (part.split("=") for part in given)}
-    return AdapterConfig(name, **options)
+    decoders = [word.removeprefix("decoder=") for word in given if word.startswith("decoder=")]
+    settings = [word for word in given if not word.startswith("decoder=")]
+    return AdapterConfig.from_words(name, settings, *decoders)
 
 
 def few_shot(run: Run, options: argparse.Namespace) -> tuple[float, int]:

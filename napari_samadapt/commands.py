@@ -100,7 +100,7 @@ def adapt(
     from napari_samadapt.learning.fine_tune import FineTuneConfig
     from napari_samadapt.session.batch import adapt_volume, labelled_slices
 
-    adapter = AdapterConfig.from_words(method.name, method.settings, method.decoder)
+    adapter = AdapterConfig.from_words(method.name, method.settings, method.decoder, prompts=True)
     config = FineTuneConfig(_DEFAULT_SECONDS if seconds is None and steps is None else seconds, steps, seed)
     ids, _ = read_ids(labels, volume, choices)
     slices = labelled_slices(ids, keys)
@@ -240,7 +240,7 @@ def simulate(
 
     plan = SimulationPlan(choice, slices, seconds, target, adapts, seed)
     adapter, names = (
-        AdapterConfig.from_words(method.name, method.settings, method.decoder),
+        AdapterConfig.from_words(method.name, method.settings, method.decoder, prompts=True),
         label_names(reference),
     )
     sam = load_model(model)
@@ -257,7 +257,10 @@ def simulate(
             on_point=lambda point: bars.show("Annotating", min(point.seconds, seconds), seconds),
         )
     if report is not None:
-        told = {"method": method.name, "options": adapter.options, "decoder": method.decoder}
+        told = {
+            "method": method.name, "options": adapter.options, "decoder": method.decoder,
+            "prompts": adapter.prompts,
+        }  # fmt: skip
         learning = told if adapts else {"method": None}
         settings = {"model": model.name, **learning, "device": str(sam.device)}
         _write_json(report.expanduser(), {"run": settings, **done.as_dict()})

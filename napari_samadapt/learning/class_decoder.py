@@ -9,6 +9,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from .adapters.adapter import original, replace_modules
 from .promptable_sam import Fine, PromptableSam
 
 QUERIES = 10
@@ -27,6 +28,7 @@ class TrimmedDecoder(nn.Module):
     def __init__(self, sam: PromptableSam, queries: int = 1, noise: float = 0.0) -> None:
         super().__init__()
         decoder = copy.deepcopy(sam.mask_decoder)
+        replace_modules(decoder, original)
         first = decoder.mask_tokens.weight[:1].detach()
         tokens = first + noise * torch.randn(queries, first.shape[1], device=first.device)
         decoder.mask_tokens = nn.Embedding(queries, first.shape[1], _weight=tokens)

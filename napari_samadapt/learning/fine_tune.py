@@ -4,7 +4,8 @@ The encoder is what costs, so no more of it runs than must. Every `augment_every
 slices through the blocks before the first adapter, which never change, and leaves the activations in a pool (the frozen
 prefix). Steps that train adapters run only the blocks from there on, on slices of the pool; the steps between, more of
 them the more blocks have adapters, train the automatic decoder alone on the pool's last embeddings. Adapters join when
-the decoder knows its classes: before, their dear steps gain less than several of the decoder (`docs/live.md`).
+the decoder knows its classes: before, their dear steps gain less than several of the decoder (`docs/live.md`). Where
+the mask decoder is tuned, some of the steps between also answer simulated prompts, on the volume and on the samples.
 """
 
 import math
@@ -20,6 +21,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from . import adapters
 from .precision import autocast
 from .prompted import prompted_loss
+from .rehearsal import Rehearsal
 from .samples import SampleTensors, TrainingSample, augment, change_appearance, stack_samples
 from .semantic import SemanticSam
 from .slice_pool import PooledSlice, SlicePool, stack_entries, stack_fine
@@ -94,6 +96,7 @@ def fine_tune(
     """
     data = stack_samples(samples, model.class_ids, model.sam.device)
     pool = SlicePool(model, config.pool_size)
+    rehearsal = Rehearsal(model) if adapters.tune_prompts(model.sam) else None
     rng = torch.Generator().manual_seed(config.seed)
     started = config.clock()
     settle(model, data, rng)
@@ -115,6 +118,8 @@ def fine_tune(
             if new:
                 pool.look(entries)
             losses = _automatic_losses(model, entries, rng, 1 - fraction)
+            if rehearsal is not None:
+                losses |= _prompt_losses(model, entries, rehearsal, step, rng)
         loss, parts = _update(losses, optimizer)
         model.eval()
         step += 1
@@ -165,8 +170,12 @@ def class_dice(predicted: Tensor, targets: Tensor, classes: int) -> float:
 
 
 Losses = dict[str, Tensor]
-ENCODER_TERMS = ("prompted", "balance")
-"""Terms that only steps of the encoder have; the others are the automatic decoder's."""
+OTHER_TERMS = ("prompted", "rehearsed", "balance")
+"""Terms that only some steps have; the others are the automatic decoder's."""
+PROMPT_EVERY, PROMPTED = 4, 2
+"""In one of so many steps, that many slices are prompted for."""
+REHEARSE_EVERY = 8
+"""In one of so many steps, a slice of the samples is prompted for."""
 
 
 def _automatic_losses(
@@ -180,6 +189,23 @@ def _automatic_losses(
     with autocast(model.sam.device):
         batch = SampleTensors(images, batch.targets)
         return model.decoder.losses(model.sam, batch, features, fine, balance, rng)
+
+
+def _prompt_losses(
+    model: SemanticSam, entries: Sequence[PooledSlice], rehearsal: Rehearsal, step: int, rng: torch.Generator
+) -> Losses:
+    """The mask decoder's, in the steps that have one."""
+    if step % REHEARSE_EVERY == 1:
+        return {"rehearsed": rehearsal.loss(rng)}
+    if step % PROMPT_EVERY != PROMPT_EVERY - 1:
+        return {}
+    some = entries[:PROMPTED]
+    features = torch.cat([entry.embedding for entry in some])
+    with autocast(model.sam.device):
+        loss = prompted_loss(
+            model.sam, features, stack_fine([entry.fine for entry in some]), stack_entries(some).targets, rng
+        )
+    return {"prompted": loss}
 
 
 def _encoder_losses(
@@ -231,7 +257,7 @@ def _update(losses: Losses, optimizer: torch.optim.Optimizer) -> tuple[float, Pa
     torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
     optimizer.step()
     parts = tuple((name, part.item()) for name, part in losses.items())
-    automatic = sum(part for name, part in parts if name not in ENCODER_TERMS)
+    automatic = sum(part for name, part in parts if name not in OTHER_TERMS)
     return automatic, parts  # what every step has: a curve of these can be read
 
 

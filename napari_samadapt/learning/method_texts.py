@@ -155,5 +155,9 @@ OPTION_TEXTS: Mapping[str, TitledText] = {
     "last_blocks": TitledText(
         "Last blocks", "How many of the last blocks are adapted, instead of naming them."
     ),
+    "prompts": TitledText(
+        "Prompts learn too",
+        "SAM's mask decoder is tuned as well, so that boxes and clicks get better on this volume.",
+    ),
 }
 """Every option of `AdapterConfig` that is asked for in the window."""

@@ -1,7 +1,7 @@
-"""Simulated prompts: what keeps clicks and boxes working while adapters change the embeddings.
+"""Simulated prompts: what keeps clicks and boxes working while adapters change the embeddings, and makes them better.
 
-Each slice of a batch is prompted for one of its classes by a jittered box or a click, and SAM's own mask decoder,
-frozen, answers. The adapters learn from the error.
+Each slice of a batch is prompted for one of its classes by a jittered box or a click, and SAM's own mask decoder
+answers. Adapters, in the encoder and in the mask decoder, learn from the error.
 """
 
 import numpy as np
@@ -13,17 +13,24 @@ from torch import Tensor
 from napari_samadapt.imaging.prompts import Prompts, box_of, click_in_error
 
 from .losses import dice_loss
-from .predict import ImageEmbedding, logits_on_slice, prompted_logits
+from .predict import ImageEmbedding, decode_mask, logits_on_slice, prompted_logits
 from .promptable_sam import Fine, PromptableSam, scaled_size
 
 SMALLEST = 10
 """Regions with fewer pixels are not asked for."""
+CORRECTED = 0.25
+"""How often the answer to a prompt is corrected by a click first."""
+OTHERS = 0.05
+"""Weight of the mean over a click's masks beside the best of them, so that none is lost."""
 
 
 def prompted_loss(
     sam: PromptableSam, features: Tensor, fine: Fine, targets: Tensor, rng: torch.Generator
 ) -> Tensor:
-    """Cross-entropy plus Dice of prompted masks, averaged over the slices (B, H, W) that show a class; else 0."""
+    """The error of prompted masks, averaged over the slices (B, H, W) that show a class; else 0.
+
+    Cross-entropy plus Dice, of a click's three masks those of the best, and the squared error of the predicted IoU.
+    """
     original = (int(targets.shape[1]), int(targets.shape[2]))
     size = scaled_size(original, sam.input_size)
     numbers = np.random.default_rng(int(torch.randint(2**31, (1,), generator=rng)))
@@ -35,9 +42,13 @@ def prompted_loss(
         one = slice(index, index + 1)
         embedding = ImageEmbedding(features[one], tuple(f[one] for f in fine), size, original)
         prompts = simulated_prompts(region, numbers)
-        low_res, _ = prompted_logits(sam, embedding, prompts, multimask=False)
-        logits = logits_on_slice(low_res, sam.input_size, embedding)[0, 0].float()
-        losses.append(_mask_loss(logits, torch.from_numpy(region).to(logits)))
+        if numbers.random() < CORRECTED:
+            prompts = _corrected(sam, embedding, prompts, region, numbers)
+        low_res, scores = prompted_logits(sam, embedding, prompts, multimask=prompts.single_click)
+        logits = logits_on_slice(low_res, sam.input_size, embedding)[0].float()  # (1 or 3, H, W)
+        truth = torch.from_numpy(region).to(logits)
+        each = torch.stack([_mask_loss(mask, truth) for mask in logits])
+        losses.append(each.min() + OTHERS * each.mean() + F.mse_loss(scores[0].float(), _iou(logits, truth)))
     return torch.stack(losses).mean() if losses else features.new_zeros(())
 
 
@@ -53,10 +64,34 @@ def simulated_prompts(region: NDArray[np.bool_], numbers: np.random.Generator) -
     return Prompts(point_coords=np.array([xy]), point_labels=np.array([label]))
 
 
+def _corrected(
+    sam: PromptableSam,
+    embedding: ImageEmbedding,
+    prompts: Prompts,
+    region: NDArray[np.bool_],
+    numbers: np.random.Generator,
+) -> Prompts:
+    """The prompts, the mask that they give, and a click into its largest error; the prompts alone where it has none."""
+    shown = decode_mask(sam, embedding, prompts).mask
+    if np.array_equal(shown, region):
+        return prompts
+    xy, label = click_in_error(shown, region, numbers)
+    points = np.concatenate([prompts.point_coords, [xy]])
+    labels = np.append(prompts.point_labels, label)
+    return Prompts(points, labels, prompts.box, shown if shown.any() else None)
+
+
 def _random_region(target: NDArray[np.int64], numbers: np.random.Generator) -> NDArray[np.bool_] | None:
     positions, counts = np.unique(target, return_counts=True)
     usable = positions[(positions > 0) & (counts >= SMALLEST)]
     return target == numbers.choice(usable) if len(usable) else None
+
+
+@torch.no_grad()
+def _iou(logits: Tensor, truth: Tensor) -> Tensor:
+    """IoU (N,) of masks (N, H, W) with the truth (H, W)."""
+    said, true = logits > 0, truth > 0
+    return ((said & true).sum((1, 2)) + 1) / ((said | true).sum((1, 2)) + 1)
 
 
 def _mask_loss(logits: Tensor, truth: Tensor) -> Tensor:

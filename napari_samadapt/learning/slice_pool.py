@@ -18,7 +18,7 @@ from .semantic import SemanticSam
 class PooledSlice:
     """One augmented slice (a batch of 1), its activations before the first adapter, and its last embedding.
 
-    `fine`: its last finer features; empty where the automatic decoder does not read them.
+    `fine`: its last finer features; empty where nothing that is trained reads them.
     """
 
     sample: SampleTensors
@@ -43,8 +43,9 @@ class SlicePool:
         self.entries: list[PooledSlice] = []
         self.depth = adapters.first_changed_block(model.sam)
         blocks = len(list(model.sam.image_encoder.blocks))
-        adapted = bool(adapters.adapters_of(model.sam))
+        adapted = adapters.change_embeddings(model.sam)
         self.encoder_every = encoder_every(blocks - self.depth, blocks) if adapted else size
+        self.keeps_fine = model.decoder.reads_fine or adapters.tune_prompts(model.sam)
 
     @torch.no_grad()
     def add(self, batch: SampleTensors) -> None:
@@ -79,7 +80,7 @@ class SlicePool:
         for index, entry in enumerate(entries):
             row = slice(index, index + 1)
             entry.embedding = features.detach()[row]
-            if self.model.decoder.reads_fine:
+            if self.keeps_fine:
                 entry.fine = tuple(f.detach()[row].half() for f in fine)
         return features, fine
 

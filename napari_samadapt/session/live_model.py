@@ -257,7 +257,7 @@ class LiveModel:
         """A method that leaves the encoder alone keeps the embeddings of the plain SAM."""
         self._model, self._state = model, state
         self._around, self._seen_with = Neighbours((1.0,), ()), None
-        self._encoder_version = state.version if state and adapters.adapters_of(self._sam) else 0
+        self._encoder_version = state.version if state and adapters.change_embeddings(self._sam) else 0
         self.cache.keep_only(self._encoder_version)
 
     def reset(self) -> None:

@@ -47,11 +47,11 @@ from .work import NOTED
 
 
 def default_adapter(sam: PromptableSam) -> AdapterConfig:
-    """Conv-LoRA in the last half of the blocks: as good as in all of them, and the others need not run again.
+    """Conv-LoRA in the last half of the blocks (as good as in all, and the others need not run again), and prompts.
 
     A session takes fewer where its forecast says that an episode would be too short, or the memory too small.
     """
-    return AdapterConfig(last_blocks=max(1, len(sam.image_encoder.blocks) // 2))
+    return AdapterConfig(last_blocks=max(1, len(sam.image_encoder.blocks) // 2), prompts=True)
 
 
 class Session(Adapting):

@@ -33,12 +33,7 @@ class LearningActs:
 
     def set_method(self, method: str) -> None:
         """Train another kind of adapter from now on, in the same blocks and with the same automatic decoder."""
-        from napari_samadapt.learning.adapters import AdapterConfig
-
-        now = self._session.config
-        self._session.set_method(
-            AdapterConfig(method, blocks=now.blocks, last_blocks=now.last_blocks, decoder=now.decoder)
-        )
+        self._session.set_method(self._session.config.of_method(method))
 
     def change_settings(self) -> None:
         """Ask for the options of the method and for the decoder, and train that kind of adapter from now on."""

@@ -63,12 +63,16 @@ def config_of(config: AdapterConfig, values: Mapping[str, Any]) -> AdapterConfig
 
 
 def settings_of(config: AdapterConfig) -> dict[str, dict[str, Any]]:
-    """What magicgui is to ask for: every option that the method has, the blocks, and the automatic decoder."""
+    """What magicgui is to ask for: the method's options, its blocks, whether prompts learn, the automatic decoder."""
     from napari_samadapt.learning.adapters.config import CHOICES
 
     questions = {}
-    places = {"blocks": _as_text(config.blocks), "last_blocks": _as_text(config.last_blocks)}
-    for name, value in {**config.options, **places}.items():
+    everywhere = {
+        "blocks": _as_text(config.blocks),
+        "last_blocks": _as_text(config.last_blocks),
+        "prompts": config.prompts,
+    }
+    for name, value in {**config.options, **everywhere}.items():
         text = OPTION_TEXTS[name]
         choices = {"choices": list(CHOICES[name])} if name in CHOICES else {}
         questions[name] = _question(text.title, value, text.sentence, choices)

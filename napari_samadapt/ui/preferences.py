@@ -54,9 +54,7 @@ class Preferences:
         if changes:
             session.set_policy(replace(session.policy, **changes))
         if self.method != session.config.method:
-            from napari_samadapt.learning.adapters import AdapterConfig
-
-            session.set_method(AdapterConfig(self.method, last_blocks=session.config.last_blocks))
+            session.set_method(session.config.of_method(self.method))
 
 
 def preferences() -> Preferences:

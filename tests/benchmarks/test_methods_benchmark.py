@@ -8,6 +8,7 @@ import methods
 import pytest
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.learning.adapters import AdapterConfig
 
 
 def options_for(report, **changes) -> argparse.Namespace:
@@ -76,10 +77,11 @@ def test_a_report_of_another_setting_is_refused(made, tmp_path) -> None:
 
 
 def test_as_many_steps_of_one_rate_and_options_of_a_method(made, tmp_path) -> None:
-    asked = {"methods": "conv-lora:rank=8:last_blocks=2", "steps": 300, "rates": "0.001", "seeds": "5"}
+    method = "conv-lora:rank=8:last_blocks=2:decoder=queries"
+    asked = {"methods": method, "steps": 300, "rates": "0.001", "seeds": "5"}
     table = methods.Bench(options_for(tmp_path / "report.json", **asked)).table()
     assert re.search(r"^checkpoint [0-9a-f]{12}, device cpu, adapters from 0.5, steps 300\n", table)
-    assert "| conv-lora:rank=8:last_blocks=2 | 0.001 | 0.820 | 0.820 | 0.820 | 45 |" in table
+    assert f"| {method} | 0.001 | 0.820 | 0.820 | 0.820 | 45 |" in table
     assert [run.seed for run in made] == [5, 5], "one rate needs no trial"
     adapter = methods.adapter_of(made[0].method)
-    assert (adapter.method, adapter.rank, adapter.last_blocks) == ("conv-lora", 8, 2)
+    assert adapter == AdapterConfig("conv-lora", rank=8, last_blocks=2, decoder="queries")

@@ -62,7 +62,8 @@ def test_options_of_the_method_can_be_set(run, tmp_path, adapt_words):
     )
     outcome = run(*adapt_words, *words, "--out", tmp_path / "a.nii.gz", "--save", adapter)
     assert outcome.code == 0, outcome.err
-    assert read_adapter(adapter)[1].config == AdapterConfig("cobot-lora", preset="official", blocks=(1,))
+    asked = AdapterConfig("cobot-lora", preset="official", blocks=(1,), prompts=True)
+    assert read_adapter(adapter)[1].config == asked
 
 
 def test_only_the_named_slices_are_learnt_from(run, tmp_path, adapt_words, labels_path, labels):
@@ -95,22 +96,25 @@ def test_a_saved_adapter_predicts_the_same(run, tmp_path, adapt_words, image_pat
     np.testing.assert_array_equal(load(again), load(out))
 
 
-def test_an_adapter_is_merged_into_a_checkpoint(run, tmp_path, adapt_words, base_model):
+@pytest.mark.parametrize("prompts", [True, False])
+def test_an_adapter_is_merged_into_a_checkpoint(run, tmp_path, adapt_words, base_model, prompts):
     import torch
 
     from napari_samadapt.learning import sam
 
     adapter, merged = tmp_path / "a.safetensors", tmp_path / "merged.pth"
     words = ("--slices", "axial:0,2", "--out", tmp_path / "a.nii.gz", "--save", adapter)
-    assert run(*adapt_words, *words, "--method", "lora").code == 0
+    assert run(*adapt_words, *words, "--method", "lora", "--set", f"prompts={prompts}").code == 0
     outcome = run("merge", adapter, "--model", base_model, "--out", merged)
     assert outcome.code == 0, outcome.err
     before = sam.load_sam(base_model, device="cpu", input_size=None).state_dict()
     after = torch.load(merged, weights_only=True)
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed
-    assert all(".attn.qkv." in name for name in changed)
+    tuned = {name for name in changed if name.startswith("mask_decoder.")}
+    assert bool(tuned) is prompts
+    assert changed > tuned
+    assert all(".attn.qkv." in name for name in changed - tuned)
 
 
 def test_what_cannot_be_merged_is_refused(run, tmp_path, adapt_words, base_model):

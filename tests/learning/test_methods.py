@@ -11,7 +11,7 @@ import torch
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import METHODS, AdapterConfig, CannotMergeError
-from napari_samadapt.learning.adapters.config import ATTACH, OPTIONS, PLACES, defaults_of
+from napari_samadapt.learning.adapters.config import ATTACH, EVERYWHERE, OPTIONS, defaults_of
 from napari_samadapt.learning.method_texts import OPTION_TEXTS
 from napari_samadapt.learning.mini import build_mini
 from napari_samadapt.learning.promptable_sam import PromptableSam
@@ -44,7 +44,7 @@ def test_every_method_is_described_and_attaches() -> None:
     for method, text in METHODS.items():
         assert set(defaults_of(method)) <= set(OPTIONS)
         assert text.sentence.endswith(".")
-    assert {*OPTION_TEXTS} == {*OPTIONS, *PLACES}
+    assert {*OPTION_TEXTS} == {*OPTIONS, *EVERYWHERE}
     assert all(text.ours == text.source.startswith("Ours") for text in METHODS.values())
 
 

@@ -17,6 +17,7 @@ from psygnal import Signal
 
 from napari_samadapt.imaging.intensity import auto_window
 from napari_samadapt.imaging.volume import SliceKey, Source, Volume, put_slice, take_slice
+from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.ui import file_acts, remembered
 from napari_samadapt.ui.canvas_tools import CanvasTools
 from napari_samadapt.ui.layers import VolumeLayers
@@ -116,7 +117,7 @@ class FakeSession:
         self.accepted = self.edited = frozenset()
         self.prompts = {}
         self.policy = FakePolicy()
-        self.config = SimpleNamespace(method="conv-lora", decoder="queries", blocks=None, last_blocks=2)
+        self.config = AdapterConfig("conv-lora", decoder="queries", last_blocks=2, prompts=True)
         self.learning_state = "idle"
         self.adapter_version = 0
         self.held_out_dice = None

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QColorDialog, QLabel, QMessageBox
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.volume import SliceKey, Volume
+from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.session.session import Session as RealSession
 from napari_samadapt.ui import contributions, file_acts
 from napari_samadapt.ui.file_acts import volume_of
@@ -247,8 +248,8 @@ def test_learning_from_the_panel(dock):
         assert session.called(act)
     panel.method.emit("lora")
     chosen = session.called("set_method")[0][0]
-    kept = "another method keeps the decoder and the blocks"
-    assert (chosen.method, chosen.decoder, chosen.last_blocks) == ("lora", "queries", 2), kept
+    kept = AdapterConfig("lora", decoder="queries", last_blocks=2, prompts=True)
+    assert chosen == kept, "another method keeps the decoder and the blocks"
 
 
 def test_progress_is_drawn_and_said(dock):

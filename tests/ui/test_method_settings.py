@@ -26,7 +26,7 @@ class Answers:
 def test_every_option_of_every_method_is_shown_as_it_is_and_nothing_else(qtbot, method):
     config = AdapterConfig(method)
     questions = settings_of(config)
-    assert list(questions) == [*config.options, "blocks", "last_blocks", "decoder"]
+    assert list(questions) == [*config.options, "blocks", "last_blocks", "prompts", "decoder"]
     widgets = {name: create_widget(**question) for name, question in questions.items()}
     assert all(widget.tooltip for widget in widgets.values())
     assert config_of(config, {name: widget.value for name, widget in widgets.items()}) == config
@@ -42,6 +42,7 @@ def test_every_option_of_every_method_is_shown_as_it_is_and_nothing_else(qtbot, 
         ("lora", {"targets": "q,v", "blocks": "3,2"}, {"targets": "q,v", "blocks": (2, 3)}),
         ("cobot-lora", {"preset": "official", "relation": "random"}, {"preset": "official", "relation": "random"}),
         ("ssf", {"neck": True}, {"neck": True}),
+        ("vpt", {"prompts": True}, {"prompts": True}),
         ("decoder-only", {"decoder": "queries"}, {"decoder": "queries"}),
     ],
 )  # fmt: skip

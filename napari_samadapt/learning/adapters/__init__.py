@@ -13,6 +13,7 @@ from .adapter import Adapter, CannotMergeError, Sites, original, replace_modules
 from .cobot import Slot
 from .config import ATTACH, METHODS, AdapterConfig
 from .conv_lora import ConvLoRALinear, balance_loss_of
+from .tuned import attach_to_mask_decoder
 
 __all__ = [
     "METHODS",
@@ -20,6 +21,7 @@ __all__ = [
     "AdapterState",
     "CannotMergeError",
     "adapters_of",
+    "change_embeddings",
     "first_changed_block",
     "frozen_blocks",
     "insert",
@@ -30,8 +32,12 @@ __all__ = [
     "remove",
     "state",
     "trainable",
+    "tune_prompts",
     "twin",
 ]
+
+MASK_DECODER_RATE = 0.1
+"""Of the adapters' learning rate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +51,9 @@ class AdapterState:
 
 
 def insert(sam: PromptableSam, config: AdapterConfig) -> None:
-    """Put the method's adapters into the encoder; every parameter that was there is frozen and never written to.
+    """Put the method's adapters into the encoder, with `prompts` into the mask decoder too.
+
+    Every parameter that was there is frozen and never written to.
 
     Raises SamAdaptError when `sam` already has adapters, a block does not exist or the options do not fit; nothing is
     changed then.
@@ -65,6 +73,8 @@ def insert(sam: PromptableSam, config: AdapterConfig) -> None:
     try:
         everywhere = config.blocks is None and config.last_blocks is None
         ATTACH[config.method](Sites(encoder, chosen, everywhere), **config.options)
+        if config.prompts:
+            attach_to_mask_decoder(sam.mask_decoder)
     except Exception:
         remove(sam)
         raise
@@ -74,7 +84,8 @@ def insert(sam: PromptableSam, config: AdapterConfig) -> None:
 
 def remove(sam: PromptableSam) -> None:
     """Put the original modules back, the same objects as before `insert`."""
-    replace_modules(sam.image_encoder, original)
+    for part in _parts(sam):
+        replace_modules(part, original)
 
 
 def merge(sam: PromptableSam) -> None:
@@ -83,12 +94,27 @@ def merge(sam: PromptableSam) -> None:
     No frozen tensor is written to. Raises CannotMergeError where a method cannot merge; nothing is changed then.
     """
     merged: dict[nn.Module, nn.Module] = {adapter: adapter.merged() for adapter in adapters_of(sam)}
-    replace_modules(sam.image_encoder, lambda module: merged.get(module, module))
+    for part in _parts(sam):
+        replace_modules(part, lambda module: merged.get(module, module))
 
 
 def adapters_of(sam: PromptableSam) -> list[Adapter]:
-    """The adapters in the encoder, outer ones first."""
-    return [module for module in sam.image_encoder.modules() if isinstance(module, Adapter)]
+    """The adapters in the encoder and the mask decoder, outer ones first."""
+    return [module for part in _parts(sam) for module in part.modules() if isinstance(module, Adapter)]
+
+
+def change_embeddings(sam: PromptableSam) -> bool:
+    """Whether there are adapters in the encoder."""
+    return any(isinstance(module, Adapter) for module in sam.image_encoder.modules())
+
+
+def tune_prompts(sam: PromptableSam) -> bool:
+    """Whether there are adapters in the mask decoder."""
+    return any(isinstance(module, Adapter) for module in sam.mask_decoder.modules())
+
+
+def _parts(sam: PromptableSam) -> tuple[nn.Module, nn.Module]:
+    return sam.image_encoder, sam.mask_decoder
 
 
 def first_changed_block(sam: PromptableSam) -> int:
@@ -122,11 +148,17 @@ def pop_balance_loss(sam: PromptableSam) -> Tensor:
 
 
 def learning_rates(model: nn.Module) -> dict[str, float]:
-    """Parameters that learn at another rate than the rest, with its factor: gamma in COBOT's official preset."""
-    return {
+    """Parameters that learn at another rate than the rest, with its factor.
+
+    These are gamma in COBOT's official preset, and the mask decoder, which forgets other volumes at a higher rate.
+    """
+    gammas = {
         f"{name}.gamma": slot.gamma_rate
         for name, slot in model.named_modules()
         if isinstance(slot, Slot) and slot.gamma_rate != 1
+    }
+    return gammas | {
+        name: MASK_DECODER_RATE for name in trainable(model) if name.startswith("sam.mask_decoder.")
     }
 
 

@@ -102,8 +102,9 @@ class AdapterConfig:
 
     `blocks` are the encoder blocks that get an adapter, ascending, or `last_blocks` says how many of the last do; all
     of them where both are None, and only then layers outside the blocks take part. `decoder` names the automatic
-    decoder that is trained besides. Raises SamAdaptError for an unknown method or decoder, an option that the method
-    has not, and a value out of range.
+    decoder that is trained besides; with `prompts` SAM's mask decoder is tuned too, so that prompts get better on what
+    is learned. Raises SamAdaptError for an unknown method or decoder, an option that the method has not, and a value
+    out of range.
     """
 
     method: str = "conv-lora"
@@ -128,12 +129,15 @@ class AdapterConfig:
     zero_init: bool | None = None
     neck: bool | None = None
     decoder: str = "detail"
+    prompts: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise SamAdaptError(f"Unknown method {self.method!r}: use one of {', '.join(METHODS)}.")
         if self.decoder not in DECODER_TEXTS:
             raise SamAdaptError(f"Unknown decoder {self.decoder!r}: use one of {', '.join(DECODER_TEXTS)}.")
+        if not isinstance(self.prompts, bool):
+            raise SamAdaptError(f"prompts cannot be {self.prompts!r}: use true or false.")
         defaults = defaults_of(self.method)
         for name in OPTIONS:
             value = getattr(self, name)
@@ -158,24 +162,36 @@ class AdapterConfig:
         """The options that the method has, by name."""
         return {name: getattr(self, name) for name in defaults_of(self.method)}
 
+    def of_method(self, method: str) -> "AdapterConfig":
+        """Another method with its defaults, in the same blocks, with the same decoder and prompts."""
+        return AdapterConfig(
+            method,
+            blocks=self.blocks,
+            last_blocks=self.last_blocks,
+            decoder=self.decoder,
+            prompts=self.prompts,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a card; `from_dict` gives it back."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_words(cls, method: str, settings: Sequence[str], decoder: str = "detail") -> "AdapterConfig":
+    def from_words(
+        cls, method: str, settings: Sequence[str], decoder: str = "detail", *, prompts: bool = False
+    ) -> "AdapterConfig":
         """The config of a method with options typed as NAME=VALUE, several numbers separated by commas.
 
         Raises SamAdaptError as the constructor does, and for another spelling.
         """
         cls(method, decoder=decoder)  # an unknown method is told before its options
-        values = {}
+        values: dict[str, Any] = {"prompts": prompts}
         for setting in settings:
             name, equals, text = (part.strip() for part in setting.partition("="))
             if not equals:
                 raise SamAdaptError(f"{setting!r} sets nothing: write NAME=VALUE, as in rank=4.")
-            if name not in (*OPTIONS, *PLACES):
-                names = ", ".join((*defaults_of(method), *PLACES))
+            if name not in (*OPTIONS, *EVERYWHERE):
+                names = ", ".join((*defaults_of(method), *EVERYWHERE))
                 raise SamAdaptError(f"{method} has no option {name}: it has {names}.")
             values[name] = _read(name, text)
         return cls(method, decoder=decoder, **values)
@@ -192,10 +208,10 @@ class AdapterConfig:
         return cls(**known)
 
 
-PLACES = ("blocks", "last_blocks")
-"""What says where any method attaches."""
+EVERYWHERE = ("blocks", "last_blocks", "prompts")
+"""What can be set whatever the method."""
 OPTIONS = tuple(
-    field.name for field in fields(AdapterConfig) if field.name not in ("method", *PLACES, "decoder")
+    field.name for field in fields(AdapterConfig) if field.name not in ("method", *EVERYWHERE, "decoder")
 )
 
 

@@ -115,6 +115,14 @@ def attach_attention_tuning(sites: Sites) -> None:
         wrap(block, "attn", Tuned, _names(block.attn))
 
 
+def attach_to_mask_decoder(decoder: nn.Module) -> None:
+    """Tune every layer of SAM's mask decoder; its tokens stay."""
+    layers = {path: _own_names(layer) for path, layer in decoder.named_modules()}
+    for path, names in layers.items():
+        if names and not isinstance(decoder.get_submodule(path), nn.Embedding):
+            wrap(decoder, path, Tuned, names)
+
+
 def attach_ssf(sites: Sites, *, neck: bool = False) -> None:
     """SSF [Lian 2022] behind every operation; `neck` includes the neck's four. Starts at the frozen SAM."""
     for block in sites.blocks:
@@ -169,13 +177,15 @@ def _tune(sites: Sites, wanted: Wanted, slots: Sequence[Mapping[str, Slot]] = ()
         return
     wrap(sites.encoder, "neck", Tuned, _names(sites.encoder.neck, wanted))
     embedding = sites.encoder.patch_embed
-    layers = [
-        (path, dict(layer.named_parameters(recurse=False))) for path, layer in embedding.named_modules()
-    ]
-    for path, parameters in layers:
-        names = [name for name in parameters if wanted(name)]
+    layers = {path: _own_names(layer) for path, layer in embedding.named_modules()}
+    for path, every in layers.items():
+        names = [name for name in every if wanted(name)]
         if names:
             wrap(embedding, path, Tuned, names)
+
+
+def _own_names(layer: nn.Module) -> list[str]:
+    return [name for name, _ in layer.named_parameters(recurse=False)]
 
 
 def _scale_outside(sites: Sites, neck: bool) -> None:
