@@ -118,8 +118,10 @@ def fine_tune(
             if new:
                 pool.look(entries)
             losses = _automatic_losses(model, entries, rng, 1 - fraction)
-            if rehearsal is not None:
-                losses |= _prompt_losses(model, entries, rehearsal, step, rng)
+            if rehearsal is not None and step % PROMPT_EVERY == PROMPT_EVERY - 1:
+                losses["prompted"] = _volume_prompts(model, entries[:PROMPTED], rng)
+        if rehearsal is not None and step % REHEARSE_EVERY == 1:
+            losses["rehearsed"] = rehearsal.loss(rng, anew=joined and adapters.change_embeddings(model.sam))
         loss, parts = _update(losses, optimizer)
         model.eval()
         step += 1
@@ -173,7 +175,7 @@ Losses = dict[str, Tensor]
 OTHER_TERMS = ("prompted", "rehearsed", "balance")
 """Terms that only some steps have; the others are the automatic decoder's."""
 PROMPT_EVERY, PROMPTED = 4, 2
-"""In one of so many steps, that many slices are prompted for."""
+"""In one of so many steps that leave the encoder alone, that many slices are prompted for."""
 REHEARSE_EVERY = 8
 """In one of so many steps, a slice of the samples is prompted for."""
 
@@ -191,21 +193,12 @@ def _automatic_losses(
         return model.decoder.losses(model.sam, batch, features, fine, balance, rng)
 
 
-def _prompt_losses(
-    model: SemanticSam, entries: Sequence[PooledSlice], rehearsal: Rehearsal, step: int, rng: torch.Generator
-) -> Losses:
-    """The mask decoder's, in the steps that have one."""
-    if step % REHEARSE_EVERY == 1:
-        return {"rehearsed": rehearsal.loss(rng)}
-    if step % PROMPT_EVERY != PROMPT_EVERY - 1:
-        return {}
-    some = entries[:PROMPTED]
-    features = torch.cat([entry.embedding for entry in some])
+def _volume_prompts(model: SemanticSam, entries: Sequence[PooledSlice], rng: torch.Generator) -> Tensor:
+    """The error of the mask decoder alone, on embeddings from the pool."""
+    features = torch.cat([entry.embedding for entry in entries])
+    fine = stack_fine([entry.fine for entry in entries])
     with autocast(model.sam.device):
-        loss = prompted_loss(
-            model.sam, features, stack_fine([entry.fine for entry in some]), stack_entries(some).targets, rng
-        )
-    return {"prompted": loss}
+        return prompted_loss(model.sam, features, fine, stack_entries(entries).targets, rng)
 
 
 def _encoder_losses(
@@ -254,7 +247,8 @@ def _update(losses: Losses, optimizer: torch.optim.Optimizer) -> tuple[float, Pa
         raise FloatingPointError(f"the loss became {value}")
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
+    for group in optimizer.param_groups:  # each by itself, so that no network slows another down
+        torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
     optimizer.step()
     parts = tuple((name, part.item()) for name, part in losses.items())
     automatic = sum(part for name, part in parts if name not in OTHER_TERMS)

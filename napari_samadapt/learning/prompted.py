@@ -4,20 +4,27 @@ Each slice of a batch is prompted for one of its classes by a jittered box or a 
 answers. Adapters, in the encoder and in the mask decoder, learn from the error.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_samadapt.imaging.masks import components
+from napari_samadapt.imaging.metrics import dice
 from napari_samadapt.imaging.prompts import Prompts, box_of, click_in_error
 
 from .losses import dice_loss
-from .predict import ImageEmbedding, decode_mask, logits_on_slice, prompted_logits
+from .predict import ImageEmbedding, decode_mask, encode_slice, logits_on_slice, prompted_logits
 from .promptable_sam import Fine, PromptableSam, scaled_size
+from .samples import TrainingSample
 
 SMALLEST = 10
 """Regions with fewer pixels are not asked for."""
+JUDGED = 8
+"""So many regions of a slice judge how good boxes are, the largest."""
 CORRECTED = 0.25
 """How often the answer to a prompt is corrected by a click first."""
 OTHERS = 0.05
@@ -52,6 +59,21 @@ def prompted_loss(
     return torch.stack(losses).mean() if losses else features.new_zeros(())
 
 
+@torch.no_grad()
+def box_dice(sam: PromptableSam, samples: Sequence[TrainingSample]) -> float:
+    """Mean Dice of the masks that exact boxes give for the connected parts of the samples' classes; 1 without any."""
+    scores = []
+    for sample in samples:
+        classes = [sample.labels == i for i in np.unique(sample.labels) if i]
+        parts = [part for shown in classes for part in components(shown, SMALLEST)]
+        embedding = encode_slice(sam, sample.image) if parts else None
+        for part in sorted(parts, key=np.count_nonzero, reverse=True)[:JUDGED]:
+            assert embedding is not None
+            box = np.asarray(box_of(part), dtype=np.float32)
+            scores.append(dice(decode_mask(sam, embedding, Prompts(box=box)).mask, part))
+    return sum(scores) / len(scores) if scores else 1.0
+
+
 def simulated_prompts(region: NDArray[np.bool_], numbers: np.random.Generator) -> Prompts:
     """A box jittered by up to a tenth of its size, or one click inside, for a region (H, W)."""
     if numbers.random() < 0.5:
@@ -82,9 +104,12 @@ def _corrected(
 
 
 def _random_region(target: NDArray[np.int64], numbers: np.random.Generator) -> NDArray[np.bool_] | None:
+    """A connected part of one of the classes, as prompts ask for one; each class is as likely."""
     positions, counts = np.unique(target, return_counts=True)
-    usable = positions[(positions > 0) & (counts >= SMALLEST)]
-    return target == numbers.choice(usable) if len(usable) else None
+    for position in numbers.permutation(positions[(positions > 0) & (counts >= SMALLEST)]):
+        if parts := components(target == position, SMALLEST):
+            return parts[numbers.integers(len(parts))]
+    return None
 
 
 @torch.no_grad()

@@ -44,19 +44,28 @@ def sample_slices() -> tuple[tuple[Tensor, Tensor], ...]:
 
 
 class Rehearsal:
-    """The samples as a model sees them; each slice is embedded once, when it is first asked for."""
+    """The samples as a model sees them; a slice is embedded when it is first asked for."""
 
     def __init__(self, model: SemanticSam) -> None:
         self._model = model
         self._seen: dict[int, tuple[Tensor, Fine]] = {}
 
-    def loss(self, rng: torch.Generator) -> Tensor:
-        """`prompted_loss` on one of the slices."""
+    def loss(self, rng: torch.Generator, *, anew: bool = False) -> Tensor:
+        """`prompted_loss` on one of the slices, embedded `anew` where the encoder has changed."""
         slices, sam = sample_slices(), self._model.sam
         index = int(torch.randint(len(slices), (1,), generator=rng))
         image, targets = slices[index]
+        if anew or index not in self._seen:
+            self._seen[index] = self._embed(image.to(sam.device))
         with autocast(sam.device):
-            if index not in self._seen:
-                with torch.no_grad():
-                    self._seen[index] = self._model.embed(image.to(sam.device))
             return prompted_loss(sam, *self._seen[index], targets, rng)
+
+    @torch.no_grad()
+    def _embed(self, image: Tensor) -> tuple[Tensor, Fine]:
+        """As in use: without the noise that some adapters have while they are trained."""
+        training = self._model.training
+        self._model.eval()
+        with autocast(self._model.sam.device):
+            seen = self._model.embed(image)
+        self._model.train(training)
+        return seen

@@ -51,6 +51,7 @@ class AdaptReport:
 
     method: str
     decoder: str
+    prompts: bool
     model: str
     device: str
     seed: int
@@ -70,6 +71,7 @@ class AdaptReport:
         return {
             "method": self.method,
             "decoder": self.decoder,
+            "prompts": self.prompts,
             "model": self.model,
             "device": self.device,
             "seed": self.seed,
@@ -247,6 +249,7 @@ def adapt_volume(
     report = AdaptReport(
         method=adapter.method,
         decoder=adapter.decoder,
+        prompts=adapter.prompts,
         model=sam.model_type,
         device=str(sam.device),
         seed=config.seed,

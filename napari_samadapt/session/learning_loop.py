@@ -206,7 +206,7 @@ class LearningLoop:
             return False
         self._loading = None
         if adapter is not None:
-            self.config = adapter.config
+            self.config = _goes_on(self.config, adapter.config)
             self._succeed(adapter, origin)
             dice = origin.held_out_dice if origin else None
             self.updated.emit(Update("load", adapter.version, held_out_dice=dice))
@@ -308,3 +308,9 @@ class LearningLoop:
     def _use(self, adapter: AdapterState | None, origin: Origin | None) -> None:
         self.adapter, self.origin = adapter, origin
         self.published.emit()
+
+
+def _goes_on(config: AdapterConfig, loaded: AdapterConfig) -> AdapterConfig:
+    """What is trained after an adapter was loaded: its method; one of heads alone has none, and the session's stays."""
+    heads = AdapterConfig("decoder-only", decoder=loaded.decoder)
+    return replace(config, decoder=loaded.decoder) if loaded == heads else loaded

@@ -23,6 +23,8 @@ CONTRADICTS = 0.1
 `benchmarks/promotion.py` on a CT: good updates lost up to 0.05 on their judges, and the model in use had 0.42 to 0.73
 on their new slices; inverted, shifted or renamed masks cost 0.04 to 0.45, and it had 0.01 at most on those.
 """
+DICE, BOX_DICE = "Dice", "Dice of boxes"
+"""What an update is judged by: what it predicts, and what it answers."""
 EVERY = 4
 """One of so many slices is kept out of an episode."""
 ENOUGH = 3
@@ -72,18 +74,22 @@ class Objection:
 
 
 def objection(
-    before: float, after: float, judges: Sequence[SliceKey], agreement: Mapping[SliceKey, float]
+    before: float,
+    after: float,
+    judges: Sequence[SliceKey],
+    agreement: Mapping[SliceKey, float],
+    what: str = DICE,
 ) -> Objection | None:
-    """Whether an update must not predict: Dice on the judges before and after it.
+    """Whether an update must not predict: Dice on the judges before and after it, `what` it is the Dice of.
 
     `agreement` is Dice of the model in use on each new slice. Those that contradict it are the suspects, or else all.
     """
     contradicting = frozenset(key for key, dice in agreement.items() if dice < CONTRADICTS)
-    if after >= before - (STRICT if contradicting else TOLERANCE):
+    if after >= before - (STRICT if contradicting and what == DICE else TOLERANCE):
         return None
     suspects = contradicting or frozenset(agreement)
     said = (
-        f"The update was kept back: on {_numbers(judges)} Dice fell from {before:.2f} to {after:.2f}. "
+        f"The update was kept back: on {_numbers(judges)} {what} fell from {before:.2f} to {after:.2f}. "
         "The model in use stays."
     )
     if suspects:

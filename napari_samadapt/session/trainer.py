@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.fine_tune import FineTuneConfig, TrainProgress, fine_tune, held_out_dice
+from napari_samadapt.learning.prompted import box_dice
 from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.learning.semantic import SemanticSam
 
@@ -24,7 +25,7 @@ from .gate import Gate, Ticket
 from .lower_cost import at_lower_cost
 from .messages import Episode, EpisodeOutcome, Post
 from .predictor import in_plain_words
-from .promotion import known_classes, objection
+from .promotion import BOX_DICE, DICE, known_classes, objection
 from .threads import end_thread
 
 PROGRESS_SECONDS = 0.1
@@ -111,7 +112,7 @@ def run_episode(
             model = twin.result()
             start = adapters.state(model)
             known = known_classes((*episode.samples, *episode.judges), episode.new)
-            before = held_out_dice(model, episode.judges, known) if episode.judges else None
+            before = _judged(model, episode, known)
             agreement = {one.key: held_out_dice(model, [one], known) for one in episode.new if episode.judges}
             last = at_lower_cost(
                 lambda cost: _run_steps(loop, model, episode, cost, may_step, report),
@@ -120,12 +121,13 @@ def run_episode(
             )
             if last is None:
                 return EpisodeOutcome(None)
-            dice = last.held_out_dice
-            if before is not None:
-                dice = held_out_dice(model, episode.judges, known)
+            after = _judged(model, episode, known)
+            dice = after.get(DICE, last.held_out_dice)
+            if after:
                 report(replace(last, held_out_dice=dice))
-                judges = [judge.key for judge in episode.judges]
-                if (kept_back := objection(before, dice, judges, agreement)) is not None:
+            judges = [judge.key for judge in episode.judges]
+            for what, now in after.items():
+                if (kept_back := objection(before[what], now, judges, agreement, what)) is not None:
                     return EpisodeOutcome(None, kept_back.reason, suspects=kept_back.suspects)
         tensors = adapters.state(model)
     except CancelledError:
@@ -135,6 +137,16 @@ def run_episode(
     except Exception as error:  # noqa: BLE001  # told to the user; the thread lives on
         return EpisodeOutcome(None, in_plain_words("Learning stopped", error))
     return EpisodeOutcome(tensors, held_out_dice=dice)
+
+
+def _judged(model: SemanticSam, episode: Episode, known: Collection[int]) -> dict[str, float]:
+    """What the judges say of a model, by what they look at; nothing where there are none."""
+    judged = {}
+    if episode.judges:
+        judged[DICE] = held_out_dice(model, episode.judges, known)
+        if episode.config.prompts:
+            judged[BOX_DICE] = box_dice(model.sam, episode.judges)
+    return judged
 
 
 def _run_steps(

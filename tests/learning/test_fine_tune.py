@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.imaging.prompts import Prompts
 from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.fine_tune import FineTuneConfig, fine_tune, held_out_dice
+from napari_samadapt.learning.predict import encode_slice, prompted_logits
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.sam import load_sam
 from napari_samadapt.learning.samples import TrainingSample, augment, stack_samples
@@ -30,9 +32,11 @@ def disc_samples(count: int = 3, side: int = 40) -> list[TrainingSample]:
     return samples
 
 
-def make_model(sam: PromptableSam, method: str = "conv-lora", decoder: str = "detail") -> SemanticSam:
+def make_model(
+    sam: PromptableSam, method: str = "conv-lora", decoder: str = "detail", *, prompts: bool = False
+) -> SemanticSam:
     torch.manual_seed(0)
-    adapters.insert(sam, AdapterConfig(method))
+    adapters.insert(sam, AdapterConfig(method, prompts=prompts))
     return SemanticSam(sam, (7, 40), decoder)
 
 
@@ -110,12 +114,14 @@ def test_queries_read_the_finer_features_of_mini_from_the_pool(method: str) -> N
     assert [p.step for p in fine_tune(model, disc_samples(1), config)] == [1, 2]
 
 
-@pytest.mark.parametrize("method", adapters.METHODS)
-def test_a3_only_adapters_and_the_automatic_decoder_change(tiny_sam, method: str) -> None:
+@pytest.mark.parametrize(("method", "prompts"), [*((m, False) for m in adapters.METHODS), ("lora", True)])
+def test_a3_only_adapters_and_the_decoders_change(tiny_sam, method: str, prompts: bool) -> None:
     originals = [(tensor, tensor.clone()) for tensor in tiny_sam.state_dict(keep_vars=True).values()]
-    model = make_model(tiny_sam, method)
-    assert all(name.startswith(("decoder.", "sam.image_encoder.")) for name in adapters.trainable(model))
-    for _ in fine_tune(model, disc_samples(), FineTuneConfig(seconds=None, steps=2)):
+    model = make_model(tiny_sam, method, prompts=prompts)
+    own = ("decoder.", "sam.image_encoder.", *(["sam.mask_decoder."] if prompts else []))
+    assert all(name.startswith(own) for name in adapters.trainable(model))
+    assert not any("iou_token." in name or "mask_tokens." in name for name in adapters.trainable(model))
+    for _ in fine_tune(model, disc_samples(), FineTuneConfig(seconds=None, steps=4)):
         pass
     assert not any(tensor.requires_grad for tensor, _ in originals)
     assert all(torch.equal(tensor, before) for tensor, before in originals)
@@ -195,16 +201,23 @@ def test_augmentation_moves_image_and_labels_together() -> None:
 
 
 def test_the_twin_trains_without_touching_the_live_model(tiny_sam) -> None:
-    live = make_model(tiny_sam)
+    live = make_model(tiny_sam, prompts=True)
     image = disc_samples()[0].image
-    before = live(torch.from_numpy(image)[None, None].expand(-1, 3, -1, -1))
+    box = Prompts(box=np.array([10.0, 10, 30, 30]))
+
+    def answered() -> torch.Tensor:
+        return prompted_logits(tiny_sam, encode_slice(tiny_sam, image), box, multimask=False)[0].detach()
+
+    before, answer = live(torch.from_numpy(image)[None, None].expand(-1, 3, -1, -1)), answered()
     copy = adapters.twin(live)
     shared = {n: p.data_ptr() for n, p in live.named_parameters() if not p.requires_grad}
     assert all(dict(copy.named_parameters())[n].data_ptr() == pointer for n, pointer in shared.items())
-    for _ in fine_tune(copy, disc_samples(), FineTuneConfig(seconds=None, steps=3)):
+    for _ in fine_tune(copy, disc_samples(), FineTuneConfig(seconds=None, steps=4)):
         during = live(torch.from_numpy(image)[None, None].expand(-1, 3, -1, -1))
         assert torch.equal(during, before)
+        assert torch.equal(answered(), answer)
     adapters.load(live, adapters.state(copy))
+    assert not torch.equal(answered(), answer)
     assert not torch.equal(live(torch.from_numpy(image)[None, None].expand(-1, 3, -1, -1)), before)
 
 

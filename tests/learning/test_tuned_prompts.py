@@ -7,16 +7,18 @@ import pytest
 import torch
 
 from napari_samadapt.imaging.errors import SamAdaptError
-from napari_samadapt.imaging.prompts import Prompts
+from napari_samadapt.imaging.metrics import dice
+from napari_samadapt.imaging.prompts import Prompts, box_of
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapter_file import AdapterCard, load_adapter, save_adapter
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.fine_tune import FineTuneConfig, fine_tune
 from napari_samadapt.learning.mini import build_mini
-from napari_samadapt.learning.predict import encode_slice, prompted_logits
+from napari_samadapt.learning.predict import decode_mask, encode_slice, prompted_logits
 from napari_samadapt.learning.promptable_sam import PromptableSam
-from napari_samadapt.learning.prompted import prompted_loss
+from napari_samadapt.learning.prompted import _random_region, box_dice, prompted_loss
 from napari_samadapt.learning.rehearsal import Rehearsal, sample_slices
+from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.learning.semantic import DECODERS, SemanticSam
 
 from .conftest import make_tiny_sam
@@ -114,6 +116,53 @@ def test_the_samples_are_embedded_once(tiny_sam, monkeypatch: pytest.MonkeyPatch
     losses = [rehearsal.loss(rng) for _ in range(40)]
     assert all(loss.isfinite() for loss in losses)
     assert len(embedded) == len({id(image) for image in embedded}) <= len(sample_slices())
+
+
+@pytest.mark.parametrize("last_blocks", [1, 2])
+def test_samples_are_rehearsed_with_the_encoder_that_is_being_changed(tiny_sam, last_blocks: int) -> None:
+    """They were not, in steps that train adapters: with few blocks these are all steps of the last third."""
+    adapters.insert(tiny_sam, AdapterConfig("lora", last_blocks=last_blocks, prompts=True))
+    config = FineTuneConfig(None, 12, adapters_from=0.0)
+    told = list(fine_tune(SemanticSam(tiny_sam, (7, 40)), disc_samples(), config))
+    assert [p.step for p in told if "rehearsed" in dict(p.parts)] == [2, 10]
+
+
+def test_a_slice_is_embedded_anew_where_the_encoder_changed(
+    tiny_sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And as it is in use, without the noise that Conv-LoRA's gate has in training."""
+    adapters.insert(tiny_sam, AdapterConfig("conv-lora", prompts=True))
+    model, embedded = SemanticSam(tiny_sam, (1,)).train(), []
+    embed = model.embed
+    monkeypatch.setattr(model, "embed", lambda image: embedded.append(model.training) or embed(image))
+    monkeypatch.setattr("napari_samadapt.learning.rehearsal.sample_slices", lambda: sample_slices()[:1])
+    rehearsal, rng = Rehearsal(model), torch.Generator().manual_seed(0)
+    for anew, times in ((False, 1), (False, 1), (True, 2), (False, 2)):
+        rehearsal.loss(rng, anew=anew)
+        assert embedded == [False] * times
+        assert model.training
+
+
+def test_a_prompt_asks_for_one_connected_part() -> None:
+    """Both of two squares of a class were asked for by one box, or by a click in one of them."""
+    target = np.zeros((40, 40), np.int64)
+    target[2:12, 2:12] = target[20:32, 20:32] = 1
+    target[2:5, 30:33] = 2  # too small
+    numbers = np.random.default_rng(0)
+    sizes = {int(_random_region(target, numbers).sum()) for _ in range(30)}
+    assert sizes == {100, 144}
+    assert _random_region(np.where(target == 2, 2, 0), numbers) is None
+
+
+def test_boxes_are_judged_by_part_and_no_region_is_no_fault(tiny_sam) -> None:
+    sample = disc_samples(1)[0]
+    judged, embedding = box_dice(tiny_sam, [sample]), encode_slice(tiny_sam, sample.image)
+    expected = []
+    for part in (sample.labels == 7, sample.labels == 40):
+        box = Prompts(box=np.asarray(box_of(part), dtype=np.float32))
+        expected.append(dice(decode_mask(tiny_sam, embedding, box).mask, part))
+    assert judged == pytest.approx(np.mean(expected))
+    assert box_dice(tiny_sam, [TrainingSample(sample.key, sample.image, np.zeros_like(sample.labels))]) == 1
 
 
 def test_a_click_may_mean_any_of_three_masks(tiny_sam, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,32 @@ def test_nothing_is_learned_while_an_adapter_is_loaded(learned, adapter_file, qu
     assert queue.run_until(lambda: learned.adapter_version > before, 30)
 
 
+@pytest.mark.parametrize(
+    ("saved", "trained"),
+    [
+        (AdapterConfig("decoder-only"), AdapterConfig("lora", last_blocks=1, prompts=True)),
+        (AdapterConfig("decoder-only", prompts=True), AdapterConfig("decoder-only", prompts=True)),
+        (AdapterConfig("vpt"), AdapterConfig("vpt")),
+    ],
+)
+def test_the_sessions_method_goes_on_from_a_file_of_heads_alone(learned, queue, tmp_path, saved, trained):
+    """A session that was saved before its first episode had ended trained nothing but the heads ever after."""
+    learned.set_method(saved)
+    learned.start_learning()
+    before = learned.adapter_version
+    assert queue.run_until(lambda: learned.adapter_version > before, 30)
+    path = learned.save_adapter(tmp_path / "heads.safetensors")
+    assert queue.run_until(path.done, 30)
+    learned.set_method(AdapterConfig("lora", last_blocks=1, prompts=True))
+    applied = learned.apply_adapter(path.result())
+    assert queue.run_until(applied.done, 30)
+    assert learned.config == trained
+    learned.start_learning()
+    before = learned.adapter_version
+    assert queue.run_until(lambda: learned.adapter_version > before, 30)
+    assert learned._learning.adapter.config == trained
+
+
 def test_a_reset_overtakes_an_adapter_that_is_being_loaded(learned, adapter_file, queue):
     applied = learned.apply_adapter(adapter_file)
     assert queue.run_until(lambda: learned._learning._loading is not None, 30)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from napari_samadapt.imaging.intensity import Window
 from napari_samadapt.imaging.prompts import Prompts
@@ -17,7 +18,7 @@ from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.samples import TrainingSample
 from napari_samadapt.session.instant import InstantFit
 from napari_samadapt.session.live_model import LiveModel
-from napari_samadapt.session.messages import LearningPolicy, RefreshPlan
+from napari_samadapt.session.messages import LearningPolicy, PredictRequest, RefreshPlan
 
 WINDOW = Window(0.0, 1.0)
 NEVER = LearningPolicy(seconds=None, steps=1, every_n_slices=1000)
@@ -270,3 +271,24 @@ def test_the_doubt_that_is_shown_is_that_of_the_prediction_with_its_neighbours(l
         "the slices beside it have nothing there"
     )
     assert not live.has_seen(SliceKey(1, 4)), "of another axis"
+
+
+def test_a_box_is_answered_by_the_adapter_in_use_and_by_the_plain_model_after_a_reset(live) -> None:
+    config = AdapterConfig("decoder-only", prompts=True)
+    box = PredictRequest(SliceKey(0, 2), WINDOW, Prompts(box=np.array([4.0, 4, 16, 16])), 1, 1)
+    plain = live.mask(box).score
+    twin = live.make_twin((1,), config, 0)
+    with torch.no_grad():
+        for name, parameter in adapters.trainable(twin).items():
+            if name.startswith("sam.mask_decoder."):
+                parameter.add_(0.05)
+    assert live.mask(box).score == plain, "the twin's changes are its own"
+    state = AdapterState(1, config, (1,), adapters.state(twin))
+    live.publish(state)
+    tuned = live.mask(box).score
+    assert tuned != plain
+    assert live._encoder_version == 0, "embeddings stay valid"
+    live.reset()
+    assert live.mask(box).score == plain
+    live.go_back(state)
+    assert live.mask(box).score == tuned

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,19 @@ def test_an_update_that_its_judges_object_to_is_kept_back(monkeypatch, after, se
     else:
         assert "slices 4, 8 Dice fell from 0.80 to 0.70" in outcome.failure
         assert outcome.suspects == {SliceKey(0, 0)}
+
+
+@pytest.mark.parametrize(("after", "served"), [(0.9, True), (0.72, True), (0.68, False)])
+def test_an_update_that_spoils_boxes_is_kept_back(monkeypatch, after, served):
+    answers = iter([0.8, after])
+    monkeypatch.setattr("napari_samadapt.session.trainer.held_out_dice", lambda *_: 0.9)
+    monkeypatch.setattr("napari_samadapt.session.trainer.box_dice", lambda *_: next(answers))
+    twin = a_twin()
+    twin.result().sam = None
+    episode = replace(an_episode(judges=(a_sample(4),)), config=AdapterConfig("lora", prompts=True))
+    outcome = run_episode(episode, twin, lambda: True, lambda _: None, counting)
+    assert (outcome.tensors is not None) == served
+    assert served or "on slice 4 Dice of boxes fell from 0.80 to 0.68" in outcome.failure
 
 
 def test_weights_that_are_not_numbers_are_rejected():
