@@ -119,7 +119,7 @@ def fine_tune(
                 pool.look(entries)
             losses = _automatic_losses(model, entries, rng, 1 - fraction)
             if rehearsal is not None and step % PROMPT_EVERY == PROMPT_EVERY - 1:
-                losses["prompted"] = _volume_prompts(model, entries[:PROMPTED], rng)
+                losses["prompted"] = _volume_prompts(model, entries[:1], rng)
         if rehearsal is not None and step % REHEARSE_EVERY == 1:
             losses["rehearsed"] = rehearsal.loss(rng, anew=joined and adapters.change_embeddings(model.sam))
         loss, parts = _update(losses, optimizer)
@@ -174,8 +174,8 @@ def class_dice(predicted: Tensor, targets: Tensor, classes: int) -> float:
 Losses = dict[str, Tensor]
 OTHER_TERMS = ("prompted", "rehearsed", "balance")
 """Terms that only some steps have; the others are the automatic decoder's."""
-PROMPT_EVERY, PROMPTED = 4, 2
-"""In one of so many steps that leave the encoder alone, that many slices are prompted for."""
+PROMPT_EVERY = 4
+"""In one of so many steps that leave the encoder alone, one slice is prompted for; more cost the automatic decoder."""
 REHEARSE_EVERY = 8
 """In one of so many steps, a slice of the samples is prompted for."""
 

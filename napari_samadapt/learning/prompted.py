@@ -25,7 +25,7 @@ SMALLEST = 10
 """Regions with fewer pixels are not asked for."""
 JUDGED = 8
 """So many regions of a slice judge how good boxes are, the largest."""
-CORRECTED = 0.25
+CORRECTED = 0.5
 """How often the answer to a prompt is corrected by a click first."""
 OTHERS = 0.05
 """Weight of the mean over a click's masks beside the best of them, so that none is lost."""
