@@ -63,18 +63,20 @@ class Learned:
             around.given = {
                 at: self.given[SliceKey(0, z)] for at, z in enumerate(places) if SliceKey(0, z) in self.given
             }
-            predicted[list(places)] = self._predict(around, [self.said[z] for z in places])
+            predicted[list(places)] = joined_labels(around, [self.said[z] for z in places], self.ids)
         rows = label_report(predicted, self.wanted, self.volume.spacing, self.ids, tuple(self.given)).rows
         return statistics.mean(row.dice for row in rows)
 
-    def _predict(self, around: Neighbours, said: Sequence[torch.Tensor]) -> np.ndarray:
-        labels = []
-        for index in range(len(said) + around.reach):
-            if index < len(said):
-                around.put(index, said[index])
-            if index >= around.reach:
-                labels.append(likeliest_class(self.ids, around.mixed(index - around.reach))[0])
-        return np.stack(labels)
+
+def joined_labels(around: Neighbours, said: Sequence[torch.Tensor], ids: Sequence[int]) -> np.ndarray:
+    """Class ids (Z, H, W) of slices whose probabilities (K + 1, H, W) are joined with those around them."""
+    labels = []
+    for index in range(len(said) + around.reach):
+        if index < len(said):
+            around.put(index, said[index])
+        if index >= around.reach:
+            labels.append(likeliest_class(ids, around.mixed(index - around.reach))[0])
+    return np.stack(labels)
 
 
 def main() -> None:

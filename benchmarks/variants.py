@@ -15,7 +15,7 @@ by itself, and joined with its neighbours as in a session.
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from live_volumes import LiveVolume, read_live_volume
+from neighbours import joined_labels
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,7 +37,7 @@ from napari_samadapt.learning.neighbours import Neighbours, slice_weights
 from napari_samadapt.learning.promptable_sam import Fine, PromptableSam
 from napari_samadapt.learning.sam import load_sam
 from napari_samadapt.learning.samples import SampleTensors, TrainingSample
-from napari_samadapt.learning.semantic import SemanticSam, class_probabilities, likeliest_class
+from napari_samadapt.learning.semantic import SemanticSam, class_probabilities
 from napari_samadapt.session.batch import new_model
 
 DECAY = 0.97
@@ -117,20 +118,12 @@ def said_by(live: LiveVolume, model: SemanticSam, variant: str, shown: Shown) ->
     return list((total / 3).softmax(0).movedim(1, 0))
 
 
-def dice_of(live: LiveVolume, said: Iterable[Tensor], *, joined: bool) -> float:
+def dice_of(live: LiveVolume, said: Sequence[Tensor], *, joined: bool) -> float:
     """Mean Dice of the slices that were not given; `joined` with their neighbours, or each by itself."""
     weights = slice_weights(live.volume, live.five[0].axis, len(live.ids)) if joined else (1.0,)
     around = Neighbours(weights, live.ids)
     around.given = {key.index: labels for key, labels in live.truth(live.five).items()} if joined else {}
-    maps = list(said)
-    found = np.zeros(live.labels.shape, np.uint16)
-    for index in range(len(maps) + around.reach):
-        if index < len(maps):
-            around.put(index, maps[index])
-        if index >= around.reach:
-            here = index - around.reach
-            found[here] = likeliest_class(live.ids, around.mixed(here))[0]
-    return live.unseen_dice(found, live.five)
+    return live.unseen_dice(joined_labels(around, said, live.ids), live.five)
 
 
 VARIANTS = ("default", "average", "channels", "hard", "axes")

@@ -66,11 +66,11 @@ def box_dice(sam: PromptableSam, samples: Sequence[TrainingSample]) -> float:
     for sample in samples:
         classes = [sample.labels == i for i in np.unique(sample.labels) if i]
         parts = [part for shown in classes for part in components(shown, SMALLEST)]
-        embedding = encode_slice(sam, sample.image) if parts else None
+        if not parts:
+            continue
+        embedding = encode_slice(sam, sample.image)
         for part in sorted(parts, key=np.count_nonzero, reverse=True)[:JUDGED]:
-            assert embedding is not None
-            box = np.asarray(box_of(part), dtype=np.float32)
-            scores.append(dice(decode_mask(sam, embedding, Prompts(box=box)).mask, part))
+            scores.append(dice(decode_mask(sam, embedding, Prompts(box=box_of(part))).mask, part))
     return sum(scores) / len(scores) if scores else 1.0
 
 

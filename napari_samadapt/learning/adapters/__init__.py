@@ -100,17 +100,21 @@ def merge(sam: PromptableSam) -> None:
 
 def adapters_of(sam: PromptableSam) -> list[Adapter]:
     """The adapters in the encoder and the mask decoder, outer ones first."""
-    return [module for part in _parts(sam) for module in part.modules() if isinstance(module, Adapter)]
+    return [adapter for part in _parts(sam) for adapter in _adapters_in(part)]
 
 
 def change_embeddings(sam: PromptableSam) -> bool:
     """Whether there are adapters in the encoder."""
-    return any(isinstance(module, Adapter) for module in sam.image_encoder.modules())
+    return bool(_adapters_in(sam.image_encoder))
 
 
 def tune_prompts(sam: PromptableSam) -> bool:
     """Whether there are adapters in the mask decoder."""
-    return any(isinstance(module, Adapter) for module in sam.mask_decoder.modules())
+    return bool(_adapters_in(sam.mask_decoder))
+
+
+def _adapters_in(part: nn.Module) -> list[Adapter]:
+    return [module for module in part.modules() if isinstance(module, Adapter)]
 
 
 def _parts(sam: PromptableSam) -> tuple[nn.Module, nn.Module]:
