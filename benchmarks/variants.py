@@ -32,7 +32,7 @@ from napari_samadapt.imaging.volume import SliceKey
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.learning.fine_tune import FineTuneConfig, fine_tune
-from napari_samadapt.learning.losses import cross_entropy_and_dice
+from napari_samadapt.learning.losses import class_weights, cross_entropy_and_dice
 from napari_samadapt.learning.neighbours import Neighbours, slice_weights
 from napari_samadapt.learning.promptable_sam import Fine, PromptableSam
 from napari_samadapt.learning.sam import load_sam
@@ -73,11 +73,16 @@ def hard_losses(
     model: SemanticSam, sam: PromptableSam, batch: SampleTensors, features: Tensor, fine: Fine, balance: float,
     rng: torch.Generator,
 ) -> Mapping[str, Tensor]:  # fmt: skip
-    """Those of the detail decoder, with the cross-entropy of the hardest pixels."""
+    """Those of the detail decoder, with the cross-entropy of the hardest pixels; small classes are favoured alike."""
     logits = model.decoder.logits(batch.images, features, sam.input_size)  # type: ignore[operator]
     _, dice = cross_entropy_and_dice(logits, batch.targets, balance)
-    each = F.cross_entropy(logits.float(), batch.targets, reduction="none").flatten()
-    return {"entropy": each.topk(int(len(each) * HARDEST)).values.mean(), "dice": dice}
+    weights = class_weights(batch.targets, logits.shape[1], balance)
+    each = F.cross_entropy(logits.float(), batch.targets, weight=weights, reduction="none").flatten()
+    hardest = each.topk(int(len(each) * HARDEST))
+    return {
+        "entropy": hardest.values.sum() / weights[batch.targets.flatten()[hardest.indices]].sum(),
+        "dice": dice,
+    }
 
 
 def with_neighbours(live: LiveVolume, key: SliceKey) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .fine_tune import FineTuneConfig
+from .precision import autocast
 from .promptable_sam import PromptableSam
 from .slice_pool import encoder_every
 
@@ -71,7 +72,8 @@ def block_costs(sam: PromptableSam) -> tuple[BlockCost, ...]:
     for block in encoder.blocks:
         kind = int(block.window_size)
         if kind not in measured:
-            measured[kind] = _cost(block, tokens)
+            with autocast(sam.device):  # as it will be trained
+                measured[kind] = _cost(block, tokens)
     return tuple(measured[int(block.window_size)] for block in encoder.blocks)
 
 

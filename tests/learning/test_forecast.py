@@ -62,6 +62,17 @@ def test_the_activations_of_a_block_are_counted() -> None:
     assert costs[0] == costs[1] != costs[2], "one of each kind is measured"
 
 
+def test_blocks_are_measured_as_they_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Activations in bfloat16 take half the memory; the frozen weights are cast for them."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    sam = build_mini(256).requires_grad_(False)
+    kept = []
+    for fast in (False, True):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
+        kept.append(sum(cost.nbytes for cost in block_costs(sam)))
+    assert kept[1] < 0.8 * kept[0]
+
+
 @pytest.mark.parametrize(("config", "frozen"), [(AdapterConfig(), 0), (AdapterConfig(last_blocks=1), 1)])
 def test_frozen_blocks_are_told_without_changing_the_model(
     tiny_sam, config: AdapterConfig, frozen: int
