@@ -9,7 +9,8 @@ anatomy is the sample's reference, what is seen is the mask layers. A second of 
 
 Prints JSON: seconds, clicks, keys and Dice of the first accepted kidney on its slice, then for each accepted slice the
 seconds, the clicks it took and Dice of what was predicted there before; and Dice of the kidney over the slices that
-the user never accepted, at the end.
+the user never accepted, at the end. Prompts are rehearsed on the bundled sample while the model learns, so another one
+takes its place: made alike, with another seed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from own_settings import own_settings
 
 CLASS, REFERENCE = 1, 4
 """The first class of a new session, and the left kidney in the sample's reference."""
+SEED = 2
+"""Of the sample; the bundled one has 1."""
 THINKING_SECONDS = 1.0
 GOOD, MOST_CLICKS = 0.95, 8
 """A slice is accepted when it is this good, or after so many clicks."""
@@ -117,17 +120,28 @@ def untouched_dice(user: FirstUser, touched: set[int], axis: int) -> float | Non
     return round(dice(user.seen().take(others, axis), user.truth.take(others, axis)), 3)
 
 
-def use(minutes: float) -> dict[str, Any]:
+def replace_sample(folder: Path) -> NDArray[np.bool_]:
+    """Let the window open another sample; the kidney (z, y, x) in it."""
+    import nibabel as nib
+
+    from napari_samadapt.imaging.phantom import ct_phantom
+    from napari_samadapt.ui import dock
+
+    volume, labels, _ = ct_phantom(SEED)
+    path = folder / "sample_ct.nii.gz"
+    nifti: Any = nib  # has no types
+    nifti.save(nifti.Nifti1Image(volume.data.transpose(2, 1, 0), volume.affine), path)
+    dock.sample_path = lambda name: path  # type: ignore[attr-defined]
+    return np.asarray(labels == REFERENCE)
+
+
+def use(minutes: float, kidney: NDArray[np.bool_]) -> dict[str, Any]:
     """The story, and its figures."""
     from qtpy.QtCore import Qt
     from window_hands import Hands
 
-    from napari_samadapt.imaging.reading import read_labels
-    from napari_samadapt.ui.contributions import sample_path
-
-    reference, _ = read_labels(sample_path("ct").with_name("sample_ct_labels.nii.gz"))
     hands = Hands((1280, 800))
-    user = FirstUser(hands, reference == REFERENCE, time.monotonic())
+    user = FirstUser(hands, kidney, time.monotonic())
     report: dict[str, Any] = {"slices": []}
     try:
         user.think()
@@ -179,7 +193,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(own_settings(Path(folder)))
-        report = use(given.minutes)
+        report = use(given.minutes, replace_sample(Path(folder)))
     sys.stdout.write(json.dumps(report, indent=1) + "\n")
     return int(report["first_mask"]["seconds"] > 60 or report["first_mask"]["dice"] < 0.9)
 

@@ -4,7 +4,7 @@ Pixel centres lie at integer coordinates, so an image of width W covers x from -
 are (x, y): x along the last axis of the slice, y along the one before.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,31 @@ def click_in_error(
     candidates = np.argwhere(depth >= depth.max() if rng is None else depth >= depth.max() / 2)
     row, column = candidates[0] if rng is None else candidates[rng.integers(len(candidates))]
     return np.array([column, row], np.float32), label
+
+
+def anchored(prompts: Prompts) -> Prompts:
+    """Clicks that correct a mask, and one more on it: where it is deepest and far from the clicks that take away.
+
+    SAM hardly heeds a mask beside negative clicks: without one on the object the first of them takes most of it away.
+    Other prompts come back as they are.
+    """
+    from scipy import ndimage
+
+    mask = prompts.mask_input
+    if mask is None or not mask.any() or not len(prompts.point_coords):
+        return prompts
+    place = ndimage.find_objects(mask.astype(np.uint8))[0]
+    depth = ndimage.distance_transform_edt(np.pad(mask[place], 1))[1:-1, 1:-1]
+    rows, columns = np.ogrid[place]
+    for x, y in prompts.point_coords[prompts.point_labels == 0]:
+        depth = np.minimum(depth, np.hypot(rows - y, columns - x))
+    row, column = np.unravel_index(depth.argmax(), depth.shape)
+    deepest = columns[0, column], rows[row, 0]
+    return replace(
+        prompts,
+        point_coords=np.vstack([prompts.point_coords, deepest]),
+        point_labels=np.append(prompts.point_labels, 1),
+    )
 
 
 def box_of(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window, render_slice
+from napari_samadapt.imaging.prompts import anchored
 from napari_samadapt.imaging.volume import SliceKey, Volume
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapter_file import AdapterCard, check_base, load_adapter, read_adapter
@@ -138,7 +139,7 @@ class LiveModel:
 
     def mask(self, request: PredictRequest) -> MaskPrediction:
         """The mask that the prompts ask for."""
-        prompts = request.prompts
+        prompts = anchored(request.prompts)
         if request.previous is not None:
             prompts = replace(prompts, mask_input=request.previous)
         key, window = request.key, request.window

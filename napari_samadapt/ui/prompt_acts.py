@@ -104,7 +104,7 @@ class PromptActs:
 
     def add_point(self, key: SliceKey, x: float, y: float) -> None:
         """Add a point at pixel (x, y) to the prompts of a slice."""
-        prompts = with_points(self._prompts(key), np.array([[x, y]]), self._positive)
+        prompts = with_points(self._to_correct(key), np.array([[x, y]]), self._positive)
         self._chosen = (key, Grip("point", len(prompts.point_coords) - 1))
         self._session.set_prompts(key, prompts)
 
@@ -136,6 +136,20 @@ class PromptActs:
     def _prompts(self, key: SliceKey) -> Prompts:
         return self._session.prompts.get(key, Prompts())
 
+    def _to_correct(self, key: SliceKey) -> Prompts:
+        """The prompts of a slice; where a negative one is the first, the mask that it is to correct."""
+        prompts = self._prompts(key)
+        if self._positive or not prompts.empty or not (mask := self._displayed(key)).any():
+            return prompts
+        return with_mask(prompts, mask)
+
+    def _displayed(self, key: SliceKey) -> NDArray[np.bool_]:
+        """The chosen class (H, W) on a slice, the user's own and predicted."""
+        active = self._session.active_class
+        shown: NDArray[np.bool_] = take_slice(self._session.annotation, key) == active
+        shown |= take_slice(self._session.prediction, key) == active
+        return shown & (active > 0)
+
     def _has(self, key: SliceKey, grip: Grip) -> bool:
         prompts = self._prompts(key)
         if grip.kind == "point":
@@ -161,9 +175,7 @@ class PromptActs:
             mask: NDArray[np.bool_] = labels == layer.selected_label
             mask, what = (mask if mask.any() else labels > 0), f"the layer {layer.name!r}"
         else:
-            active = self._session.active_class
-            mask = take_slice(self._session.annotation, key) == active
-            mask |= take_slice(self._session.prediction, key) == active
+            mask, active = self._displayed(key), self._session.active_class
             what = next((shown.name for shown in self._session.classes if shown.id == active), "the class")
         if not mask.any():
             raise SamAdaptError(
@@ -205,7 +217,7 @@ class PromptActs:
                 return None
             return key, Prompts(before.point_coords, before.point_labels, box)
         if tool == "scribble":
-            return key, with_points(before, points_along(path), self._positive)
+            return key, with_points(self._to_correct(key), points_along(path), self._positive)
         if extent.min() < _SMALLEST_BOX:
             return None
         shape = take_slice(self._session.annotation, key).shape

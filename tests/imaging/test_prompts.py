@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_samadapt.imaging.errors import SamAdaptError
-from napari_samadapt.imaging.prompts import Prompts, box_of, click_in_error
+from napari_samadapt.imaging.prompts import Prompts, anchored, box_of, click_in_error
 
 masks = arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
@@ -153,3 +153,39 @@ def test_prompts_with_another_mask_do_not_go_on() -> None:
     assert Prompts(mask_input=mask.copy(), **more).extends(old)
     assert not Prompts(mask_input=~mask, **more).extends(old)
     assert not Prompts(**more).extends(old)
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        Prompts(),
+        Prompts([[3, 4]], [0]),
+        Prompts(mask_input=disc(9, 9, 4)),
+        Prompts([[3, 4]], [0], mask_input=np.zeros((20, 30), bool)),
+    ],
+)
+def test_only_clicks_that_correct_a_mask_are_anchored(prompts: Prompts) -> None:
+    assert anchored(prompts) is prompts
+
+
+def test_the_anchor_is_deep_in_the_mask_and_far_from_what_goes() -> None:
+    both = disc(9, 6, 6) | disc(9, 20, 5)
+    given = anchored(Prompts([[6, 9], [29, 0]], [0, 1], mask_input=both))
+    assert given.point_coords.tolist() == [[6, 9], [29, 0], [20, 9]]
+    assert given.point_labels.tolist() == [0, 1, 1]
+    assert given.mask_input is not None
+    assert np.array_equal(given.mask_input, both)
+
+
+@given(masks.filter(np.any), st.data())
+def test_an_anchor_lies_on_the_mask_and_on_no_click_that_takes_away(mask: np.ndarray, data) -> None:
+    height, width = mask.shape
+    places = st.tuples(st.integers(0, width - 1), st.integers(0, height - 1))
+    clicks = data.draw(st.lists(places, min_size=1, max_size=4))
+    signs = data.draw(st.lists(st.integers(0, 1), min_size=len(clicks), max_size=len(clicks)))
+    given = anchored(Prompts(clicks, signs, mask_input=mask))
+    x, y = given.point_coords[-1].astype(int)
+    assert mask[y, x]
+    taken = {place for place, sign in zip(clicks, signs, strict=True) if not sign}
+    left = [(column, row) for row, column in np.argwhere(mask) if (column, row) not in taken]
+    assert not left or (x, y) in left

@@ -144,6 +144,30 @@ def test_the_mask_that_is_there_becomes_a_prompt(dock, viewer):
     assert prompts(dock).box.tolist() == [3.5, 2.5, 10.5, 10.5]
 
 
+@pytest.mark.parametrize("tool", ["point", "scribble"])
+def test_what_takes_away_first_corrects_the_mask_that_is_there(dock, viewer, tool):
+    take_slice(dock.session.prediction, KEY)[3:6, 4:8] = 1
+    press(viewer, "T")
+    if tool == "point":
+        dock.tools.clicked.emit(KEY, 6.0, 4.0)
+    else:
+        draw(dock, tool, np.array([[4.0, 4.0], [7.0, 4.0]]))
+    assert set(prompts(dock).point_labels) == {0}
+    assert prompts(dock).mask_input.sum() == 12
+    take_slice(dock.session.prediction, KEY)[10, 10] = 1
+    dock.tools.clicked.emit(KEY, 5.0, 4.0)
+    assert prompts(dock).mask_input.sum() == 12, "the one that the first click began from"
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+def test_elsewhere_a_click_asks_for_something_new(dock, viewer, sign):
+    take_slice(dock.session.prediction, KEY)[3:6, 4:8] = sign  # of another class, or a click on the structure
+    if not sign:
+        press(viewer, "T")
+    dock.tools.clicked.emit(KEY, 6.0, 4.0)
+    assert prompts(dock).mask_input is None
+
+
 def test_a_mask_layer_of_the_user_becomes_a_prompt(dock, viewer):
     own = Labels(np.zeros(dock.session.annotation.shape, np.uint8), name="mine")
     own.data[2, 3:5, 6:9] = 7
