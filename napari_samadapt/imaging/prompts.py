@@ -128,7 +128,7 @@ def anchored(prompts: Prompts) -> Prompts:
     """Clicks that correct a mask, and one more on it: where it is deepest and far from the clicks that take away.
 
     SAM hardly heeds a mask beside negative clicks: without one on the object the first of them takes most of it away.
-    Other prompts come back as they are.
+    The mask's own box goes: where the mask is too large, so is the box. Other prompts come back as they are.
     """
     from scipy import ndimage
 
@@ -144,6 +144,7 @@ def anchored(prompts: Prompts) -> Prompts:
     deepest = columns[0, column], rows[row, 0]
     return replace(
         prompts,
+        box=None if _same(prompts.box, box_of(mask)) else prompts.box,
         point_coords=np.vstack([prompts.point_coords, deepest]),
         point_labels=np.append(prompts.point_labels, 1),
     )

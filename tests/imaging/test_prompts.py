@@ -177,6 +177,15 @@ def test_the_anchor_is_deep_in_the_mask_and_far_from_what_goes() -> None:
     assert np.array_equal(given.mask_input, both)
 
 
+@pytest.mark.parametrize(
+    ("box", "kept"), [((4.5, 4.5, 13.5, 13.5), False), ((4, 4, 14, 14), True), (None, False)]
+)
+def test_a_mask_that_clicks_correct_loses_its_own_box(box, kept: bool) -> None:
+    """A box that was drawn stays."""
+    given = anchored(Prompts([[3, 4]], [0], box, disc(9, 9, 4)))
+    assert (given.box is not None) == kept
+
+
 @given(masks.filter(np.any), st.data())
 def test_an_anchor_lies_on_the_mask_and_on_no_click_that_takes_away(mask: np.ndarray, data) -> None:
     height, width = mask.shape
