@@ -11,20 +11,19 @@ each.
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from live_volumes import read_live_volume
+from mini_zero_shot import Asker, Tally, corrected
 from numpy.typing import NDArray
 
 from napari_samadapt.imaging.metrics import dice
-from napari_samadapt.imaging.prompts import Prompts, anchored, click_in_error
+from napari_samadapt.imaging.prompts import Prompts, anchored
 from napari_samadapt.learning.adapters import AdapterConfig
-from napari_samadapt.learning.close_up import cut, decode_closely
 from napari_samadapt.learning.fine_tune import FineTuneConfig, fine_tune
-from napari_samadapt.learning.predict import encode_slice
-from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.sam import load_sam
 from napari_samadapt.learning.semantic import segment_slice
 from napari_samadapt.session.batch import new_model
@@ -32,34 +31,17 @@ from napari_samadapt.session.batch import new_model
 GIVEN, EVERY, CLICKS = 2, 3, 8
 WORST, GOOD = 0.3, 0.95
 Mask = NDArray[np.bool_]
-Corrections = Callable[[Prompts], Prompts]
+Added = Callable[[Prompts], Prompts]
 
 
-class Slice:
-    """A slice as SAM sees it."""
+def scores(asker: Asker, shown: Mask, true: Mask, added: Added) -> list[float]:
+    """Dice of a mask before the first click and after each; as in a session the mask so far goes along."""
 
-    def __init__(self, sam: PromptableSam, image: NDArray[np.float32]) -> None:
-        self._sam, self._image, self._embedding = sam, image, encode_slice(sam, image)
+    def answer(points: NDArray[np.float32], labels: NDArray[np.int64], last: Mask) -> Mask:
+        prompts = added(Prompts(points, labels, mask_input=shown))
+        return asker.ask(replace(prompts, mask_input=last if last.any() else None), true)
 
-    def corrected(self, shown: Mask, true: Mask, added: Corrections) -> list[float]:
-        """Dice of a mask before the first click and after each."""
-        prompts, mask, scores = Prompts(mask_input=shown), shown, [dice(shown, true)]
-        while len(scores) <= CLICKS:
-            if scores[-1] <= GOOD:
-                xy, sign = click_in_error(mask, true)
-                points = np.vstack([prompts.point_coords, xy])
-                prompts = Prompts(points, np.append(prompts.point_labels, sign), mask_input=shown)
-                mask = self._ask(added(prompts), mask)
-            scores.append(dice(mask, true))
-        return scores
-
-    def _ask(self, prompts: Prompts, last: Mask) -> Mask:
-        """As a session does: the mask so far goes along."""
-        asked = Prompts(prompts.point_coords, prompts.point_labels, mask_input=last if last.any() else None)
-        look = decode_closely(
-            self._sam, self._embedding, asked, lambda part: encode_slice(self._sam, cut(self._image, part))
-        )
-        return look.mask
+    return [dice(shown, true), *corrected(true, answer, CLICKS, shown, GOOD)]
 
 
 def measure(case: str, options: argparse.Namespace) -> None:
@@ -74,21 +56,23 @@ def measure(case: str, options: argparse.Namespace) -> None:
     for key in live.keys[::EVERY]:
         if key not in given:
             image = live.image(key)
-            correct_slice(Slice(sam, image), segment_slice(model, image)[0], live.truth([key])[key], rows)
-    for name, scores in rows.items():
-        cells = " | ".join(f"{score:.3f}" for score in np.mean(scores, 0))
-        print(f"| {case} | {name} | {len(scores)} | {cells} |", flush=True)
+            correct_slice(
+                Asker(sam, image, Tally()), segment_slice(model, image)[0], live.truth([key])[key], rows
+            )
+    for name, found in rows.items():
+        cells = " | ".join(f"{score:.3f}" for score in np.mean(found, 0))
+        print(f"| {case} | {name} | {len(found)} | {cells} |", flush=True)
 
 
 def correct_slice(
-    shown: Slice, predicted: NDArray[np.uint16], true: NDArray[np.uint16], rows: dict[str, list[list[float]]]
+    asker: Asker, predicted: NDArray[np.uint16], true: NDArray[np.uint16], rows: dict[str, list[list[float]]]
 ) -> None:
     """Note the scores of the structures of a slice."""
     for class_id in np.unique(true[true > 0]):
         mask, wanted = predicted == class_id, true == class_id
         if WORST <= dice(mask, wanted) <= GOOD:
-            rows["with"].append(shown.corrected(mask, wanted, anchored))
-            rows["without"].append(shown.corrected(mask, wanted, lambda prompts: prompts))
+            rows["with"].append(scores(asker, mask, wanted, anchored))
+            rows["without"].append(scores(asker, mask, wanted, lambda prompts: prompts))
 
 
 def main() -> None:

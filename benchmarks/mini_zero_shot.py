@@ -80,17 +80,19 @@ def next_click(mask: Mask, region: Mask) -> tuple[NDArray[np.float32], int]:
     return xy + np.array([columns[0], rows[0]], np.float32), label
 
 
-def corrected(region: Mask, answer: Answer, clicks: int = CLICKS) -> list[float]:
+def corrected(
+    region: Mask, answer: Answer, clicks: int = CLICKS, start: Mask | None = None, enough: float = 1.0
+) -> list[float]:
     """Dice of the mask after one click, and after every further click into its largest error.
 
-    A mask that equals the region needs no more clicks and keeps its Dice of 1.
+    The first click corrects `start`, or nothing. A mask with a Dice of `enough` needs no more clicks and keeps it.
     """
-    mask = np.zeros_like(region)
+    mask = np.zeros_like(region) if start is None else start
     points: list[NDArray[np.float32]] = []
     labels: list[int] = []
     scores: list[float] = []
     for _ in range(clicks):
-        if not np.array_equal(mask, region):
+        if dice(mask, region) < enough:
             xy, label = next_click(mask, region)
             points.append(xy)
             labels.append(label)
@@ -138,9 +140,9 @@ class Asker:
 
         def answer(points: NDArray[np.float32], labels: NDArray[np.int64], mask: Mask) -> Mask:
             previous = mask if mask.any() else None
-            return self._ask(Prompts(point_coords=points, point_labels=labels, mask_input=previous), region)
+            return self.ask(Prompts(point_coords=points, point_labels=labels, mask_input=previous), region)
 
-        box = self._ask(Prompts(box=box_of(region, self._jitter, self._rng)), region)
+        box = self.ask(Prompts(box=box_of(region, self._jitter, self._rng)), region)
         self._tally.dice["box"].append(dice(box, region))
         note(self._tally, CLICK_ROWS, corrected(region, answer))
 
@@ -150,9 +152,10 @@ class Asker:
         outside = points_along(drawn.negative, NEGATIVE_POINTS)
         labels = np.repeat([1, 0], [len(inside), len(outside)])
         prompts = Prompts(point_coords=np.concatenate([inside, outside]), point_labels=labels)
-        self._tally.dice["scribble"].append(dice(self._ask(prompts, drawn.reference), drawn.reference))
+        self._tally.dice["scribble"].append(dice(self.ask(prompts, drawn.reference), drawn.reference))
 
-    def _ask(self, prompts: Prompts, truth: Mask) -> Mask:
+    def ask(self, prompts: Prompts, truth: Mask) -> Mask:
+        """The mask for some prompts; its IoU with the truth is noted."""
         answer = decode_closely(self._sam, self._embedding, prompts, self._look)
         self._tally.predicted.append(answer.score)
         self._tally.real.append(iou(answer.mask, truth))

@@ -200,18 +200,12 @@ class Annotator:
         self.failures.append(message)
         self._answers += 1
 
-    def _displayed(self, key: SliceKey) -> NDArray[np.uint16]:
-        shown: NDArray[np.uint16] = take_slice(self._session.annotation, key) + take_slice(
-            self._session.prediction, key
-        )
-        return shown
-
     def _dice(self, key: SliceKey) -> float:
-        return mean_dice(self._displayed(key), take_slice(self._reference, key))
+        return mean_dice(self._session.displayed_slice(key), take_slice(self._reference, key))
 
     def _wrong_classes(self, key: SliceKey) -> list[int]:
         """The structures on the slice that are not good enough, the largest error first."""
-        true, shown = take_slice(self._reference, key), self._displayed(key)
+        true, shown = take_slice(self._reference, key), self._session.displayed_slice(key)
         errors = {
             i: np.count_nonzero((true == i) != (shown == i)) for i in np.unique(true[true > 0]).tolist()
         }
@@ -222,7 +216,7 @@ class Annotator:
         """Box a structure that is hardly there, else click where it is wrong; take back what made things worse."""
         session, habits, true = self._session, self._habits, take_slice(self._reference, key) == class_id
         session.select_class(class_id)
-        before, shown = self._dice(key), self._displayed(key) == class_id
+        before, shown = self._dice(key), self._session.displayed_slice(key) == class_id
         if dice(shown, true) < habits.box_below:
             prompts = Prompts(box=box_of(true, jitter=0.0 if self._rng is None else 2.0, rng=self._rng))
             effort.boxes += 1
@@ -232,7 +226,7 @@ class Annotator:
         self._ask(key, prompts)
         last = -1.0
         while self._in_time and len(prompts.point_coords) < habits.clicks:
-            shown = self._displayed(key) == class_id
+            shown = self._session.displayed_slice(key) == class_id
             if not last < dice(shown, true) < habits.good_enough:
                 break
             last = dice(shown, true)
@@ -261,7 +255,7 @@ class Annotator:
     def _paint(self, key: SliceKey, effort: _Effort) -> None:
         """Brush over what is wrong, as one stroke for each class, until that is enough."""
         true = take_slice(self._reference, key)
-        wrong = self._displayed(key) != true
+        wrong = self._session.displayed_slice(key) != true
         ids, errors = np.unique(true[wrong], return_counts=True)
         for class_id in ids[np.argsort(-errors, kind="stable")].tolist():
             if not self._in_time or self._dice(key) >= self._habits.painted_enough:

@@ -134,6 +134,10 @@ class Labelled(ABC):
         """Number of the adapter whose mask a slice shows, 0 for the plain model; None for one drawn by hand."""
         return self._book.made_by(key)
 
+    def displayed_slice(self, key: SliceKey) -> Labels:
+        """A copy (H, W) of what is displayed of a slice."""
+        return self._book.displayed(key)
+
     def displayed(self) -> Labels:
         """A copy (z, y, x) of what is displayed: the user's slices, and the prediction everywhere else."""
         return self._book.displayed_volume()

@@ -146,8 +146,7 @@ class PromptActs:
     def _displayed(self, key: SliceKey) -> NDArray[np.bool_]:
         """The chosen class (H, W) on a slice, the user's own and predicted."""
         active = self._session.active_class
-        shown: NDArray[np.bool_] = take_slice(self._session.annotation, key) == active
-        shown |= take_slice(self._session.prediction, key) == active
+        shown: NDArray[np.bool_] = self._session.displayed_slice(key) == active
         return shown & (active > 0)
 
     def _has(self, key: SliceKey, grip: Grip) -> bool:

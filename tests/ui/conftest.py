@@ -139,6 +139,9 @@ class FakeSession:
     def made_by(self, key):
         return self.adapter_version if take_slice(self.prediction, key).any() else None
 
+    def displayed_slice(self, key):
+        return take_slice(self.annotation, key) + take_slice(self.prediction, key)
+
     def displayed(self):
         return self.annotation + self.prediction
 
