@@ -2,13 +2,16 @@
 
     python benchmarks/methods.py [--data ../shared/data] [--seconds 20 | --steps 300] [--report methods.json]
         [--methods lora,conv-lora:rank=8,lora:decoder=queries] [--rates 0.001] [--seeds 0,1] [--adapters-from 0]
+        [--augment-every 1] [--batch-size 2]
 
 First each method is tried at three learning rates of its adapters, equally, with a seed that does not count; then the
-best one (by mean Dice over the cases) is run with three seeds. Prints mean Dice of the slices that were not given, with
-its standard deviation over the seeds, and the mean number of steps. The runs of each of the two parts come in random
-order, so that what else the machine does falls on all methods alike; on a CPU the seconds are those of the processor,
-on one thread. Finished runs are kept in the report, with the checkpoint they measured; the same command goes on after
-an interruption. With `--steps` every method takes as many steps, however long they last.
+best one (by mean Dice over the cases) is run with three seeds. Prints mean Dice of the slices that were not given,
+with its standard deviation over the seeds, the mean of those that were, and of the number of steps. The runs of each
+of the two parts come in random order, so that what else the machine does falls on all methods alike; on a CPU the
+seconds are those of the processor, on one thread. Finished runs are kept in the report, with the checkpoint they
+measured; the same command goes on after an interruption. With `--steps` every method takes as many steps, however
+long they last. With `--adapters-from 0 --augment-every 1` every step trains the adapters, on new slices, as in the
+papers; the live fine-tune trains them late, and in every fourth step.
 """
 
 import argparse
@@ -18,8 +21,8 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import auto_window
 from napari_samadapt.imaging.metrics import label_report
 from napari_samadapt.imaging.reading import read_labels, read_volume
-from napari_samadapt.imaging.volume import parse_slices
+from napari_samadapt.imaging.volume import SliceKey, parse_slices
 from napari_samadapt.learning.adapters import METHODS, AdapterConfig
 from napari_samadapt.learning.fine_tune import FineTuneConfig
 from napari_samadapt.learning.sam import load_sam
@@ -63,8 +66,17 @@ def adapter_of(method: str) -> AdapterConfig:
     return AdapterConfig.from_words(name, settings, *decoders)
 
 
-def few_shot(run: Run, options: argparse.Namespace) -> tuple[float, int]:
-    """Mean Dice over the ids of a case, on the slices that were not given; and the steps that it took."""
+@dataclass(frozen=True)
+class Outcome:
+    """Mean Dice over the ids of a case, on the slices that were not given and on those that were; steps taken."""
+
+    dice: float
+    given: float
+    steps: int
+
+
+def few_shot(run: Run, options: argparse.Namespace) -> Outcome:
+    """One fine-tuning from the frozen model, and what it predicts."""
     case = CASES[run.case]
     volume = read_volume(options.data / case.image)
     ids, _ = read_labels(options.data / case.labels, volume)
@@ -76,6 +88,8 @@ def few_shot(run: Run, options: argparse.Namespace) -> tuple[float, int]:
         seconds,
         options.steps,
         run.seed,
+        options.batch_size,
+        options.augment_every,
         adapters_from=options.adapters_from,
         adapter_rate=run.rate,
         clock=clock,
@@ -84,9 +98,15 @@ def few_shot(run: Run, options: argparse.Namespace) -> tuple[float, int]:
         load_sam(options.model, device=options.device), volume, given,
         adapter=adapter_of(run.method), config=config, window=auto_window(volume),
     )  # fmt: skip
-    report = label_report(adapted.prediction, wanted, volume.spacing, case.ids, tuple(given))
+    axis = next(iter(given)).axis
+    others = {SliceKey(axis, index) for index in range(volume.shape[axis])} - set(given)
+
+    def dice_without(excluded: Collection[SliceKey]) -> float:
+        rows = label_report(adapted.prediction, wanted, volume.spacing, case.ids, excluded).rows
+        return round(statistics.mean(row.dice for row in rows), 4)
+
     steps = sum(episode.steps for episode in adapted.report.episodes)
-    return statistics.mean(row.dice for row in report.rows), steps
+    return Outcome(dice_without(set(given)), dice_without(others), steps)
 
 
 class Bench:
@@ -99,12 +119,12 @@ class Bench:
         self.setting = {
             "checkpoint": load_sam(options.model).base_sha256[:12],
             "device": options.device, "adapters from": options.adapters_from,
+            "slices in a step": options.batch_size, "new in every": options.augment_every,
             **({"steps": options.steps} if options.steps else {"seconds": options.seconds}),
         }  # fmt: skip
         self.rates = [float(rate) for rate in options.rates.split(",")]
         self.seeds = [int(seed) for seed in options.seeds.split(",")]
-        self.dice: dict[str, float] = {}
-        self.steps: dict[str, int] = {}
+        self.made: dict[str, Outcome] = {}
         if options.report.exists():
             kept = json.loads(options.report.read_text())
             if kept.get("setting") != self.setting:
@@ -112,20 +132,18 @@ class Bench:
                     f"{options.report} was measured with {kept.get('setting')}, this is {self.setting}: "
                     "name another report."
                 )
-            self.dice, self.steps = kept["dice"], kept["steps"]
+            self.made = {name: Outcome(**outcome) for name, outcome in kept["made"].items()}
 
     def make(self, runs: Iterable[Run]) -> None:
         """Make the runs that are not kept yet, in random order, and keep each."""
-        missing = sorted(run for run in set(runs) if run.name not in self.dice)
+        missing = sorted(run for run in set(runs) if run.name not in self.made)
         random.Random(0).shuffle(missing)
         for place, run in enumerate(missing, 1):
-            dice, self.steps[run.name] = few_shot(run, self.options)
-            self.dice[run.name] = round(dice, 4)
-            sys.stderr.write(f"{place} of {len(missing)}: {run.name}: {self.dice[run.name]}\n")
+            outcome = self.made[run.name] = few_shot(run, self.options)
+            sys.stderr.write(f"{place} of {len(missing)}: {run.name}: {outcome}\n")
             written = self.options.report.with_suffix(".part")
-            written.write_text(
-                json.dumps({"setting": self.setting, "dice": self.dice, "steps": self.steps}, indent=1) + "\n"
-            )
+            made = {name: asdict(outcome) for name, outcome in self.made.items()}
+            written.write_text(json.dumps({"setting": self.setting, "made": made}, indent=1) + "\n")
             written.replace(self.options.report)
 
     def runs(self, method: str, rate: float, seeds: Iterable[int]) -> list[Run]:
@@ -133,7 +151,7 @@ class Bench:
         return [Run(case, method, rate, seed) for case, seed in itertools.product(self.cases, seeds)]
 
     def mean(self, runs: Iterable[Run]) -> float:
-        return statistics.mean(self.dice[run.name] for run in runs)
+        return statistics.mean(self.made[run.name].dice for run in runs)
 
     def best_rates(self) -> dict[str, float]:
         """Each method's rate with the best mean Dice; what has no adapters has none to choose."""
@@ -158,19 +176,20 @@ class Bench:
         self.make(run for runs in counted.values() for run in runs)
         lines = [
             ", ".join(f"{name} {value}" for name, value in self.setting.items()) + "\n",
-            f"| method | rate | {' | '.join(self.cases)} | mean | steps |",
-            "|---|--:|" + "--:|" * (len(self.cases) + 2),
+            f"| method | rate | {' | '.join(self.cases)} | mean | given | steps |",
+            "|---|--:|" + "--:|" * (len(self.cases) + 3),
         ]
         for method, runs in counted.items():
-            cells = []
-            steps = statistics.mean(self.steps[run.name] for run in runs)
+            outcomes = [self.made[run.name] for run in runs]
+            cells = [f"{best[method]:g}"]
             for case in self.cases:
-                scores = [self.dice[run.name] for run in runs if run.case == case]
+                scores = [self.made[run.name].dice for run in runs if run.case == case]
                 spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
                 cells.append(f"{statistics.mean(scores):.3f}{spread}")
-            lines.append(
-                f"| {method} | {best[method]:g} | {' | '.join(cells)} | {self.mean(runs):.3f} | {steps:.0f} |"
-            )
+            cells.append(f"{self.mean(runs):.3f}")
+            cells.append(f"{statistics.mean(outcome.given for outcome in outcomes):.3f}")
+            cells.append(f"{statistics.mean(outcome.steps for outcome in outcomes):.0f}")
+            lines.append(f"| {method} | {' | '.join(cells)} |")
         return "\n".join(lines)
 
 
@@ -189,6 +208,13 @@ def main() -> None:
         type=float,
         default=FineTuneConfig.adapters_from,
         help="part of the time before adapters",
+    )
+    parser.add_argument("--batch-size", type=int, default=FineTuneConfig.batch_size, help="slices in a step")
+    parser.add_argument(
+        "--augment-every",
+        type=int,
+        default=FineTuneConfig.augment_every,
+        help="new slices in one step of so many",
     )
     parser.add_argument("--rates", default=",".join(map(str, RATES)))
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
