@@ -138,7 +138,7 @@ OPTION_TEXTS: Mapping[str, TitledText] = {
     "targets": TitledText("Targets", "qkv as one, or some of q,k,v,proj, separated by commas."),
     "preset": TitledText(
         "Start",
-        "identity: as the plain host. official: as the authors' code. unit: with a random rotation.",
+        "identity: as the plain host. official: as SAM-COBOT's code. unit: with a random rotation.",
     ),
     "layer": TitledText("Mixing layer", "How each slot mixes its bottleneck."),
     "relation": TitledText("Relation of blocks", "Whether the matrix that relates the blocks is learned."),

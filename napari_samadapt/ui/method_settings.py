@@ -64,8 +64,9 @@ def config_of(config: AdapterConfig, values: Mapping[str, Any]) -> AdapterConfig
 
 def settings_of(config: AdapterConfig) -> dict[str, dict[str, Any]]:
     """What magicgui is to ask for: the method's options, its blocks, whether prompts learn, the automatic decoder."""
-    from napari_samadapt.learning.adapters.config import CHOICES
+    from napari_samadapt.learning.adapters.config import choices_of
 
+    words = choices_of(config.method)
     questions = {}
     everywhere = {
         "blocks": _as_text(config.blocks),
@@ -74,7 +75,7 @@ def settings_of(config: AdapterConfig) -> dict[str, dict[str, Any]]:
     }
     for name, value in {**config.options, **everywhere}.items():
         text = OPTION_TEXTS[name]
-        choices = {"choices": list(CHOICES[name])} if name in CHOICES else {}
+        choices = {"choices": list(words[name])} if name in words else {}
         questions[name] = _question(text.title, value, text.sentence, choices)
     decoders = [(text.title, name) for name, text in DECODER_TEXTS.items()]
     tooltip = "\n".join(f"{text.title}: {text.sentence}" for text in DECODER_TEXTS.values())

@@ -49,7 +49,7 @@ def test_its_adapter_keeps_the_rules(page):
     assert torch.allclose(encode_slice(sam, image).features, trained, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["ATTACH", "METHOD_TEXTS", "OPTION_TEXTS", "CHOICES", "AdapterConfig"])
+@pytest.mark.parametrize("name", ["ATTACH", "METHOD_TEXTS", "OPTION_TEXTS", "AdapterConfig"])
 def test_the_names_that_the_page_speaks_of_exist(name):
     import napari_samadapt.learning.method_texts as texts
 

@@ -1,7 +1,7 @@
 """Bottlenecks with a non-linearity: Adaptformer [Chen 2022] beside the MLP, Adapter [Houlsby 2019] behind a layer."""
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,6 @@ from .adapter import Adapter, Sites, twin, wrap
 from .cobot import Mixer
 
 Variant = Literal["cobot", "original"]
-VARIANTS: tuple[str, ...] = get_args(Variant)
 
 DROPOUT = 0.1
 

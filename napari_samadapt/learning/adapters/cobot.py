@@ -10,7 +10,7 @@ and, once folded, nothing at all afterwards.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,6 @@ from napari_samadapt.imaging.errors import SamAdaptError
 Preset = Literal["identity", "official", "unit"]
 Layer = Literal["hypercomplex", "linear", "none"]
 Communication = Literal["learned", "identity", "random", "none"]
-
-PRESETS: tuple[str, ...] = get_args(Preset)
-LAYERS: tuple[str, ...] = get_args(Layer)
-COMMUNICATIONS: tuple[str, ...] = get_args(Communication)
 
 SLOW_GAMMA = 0.01
 """The official code's learning rate of gamma, which it trains with its host, over that of C, P and W."""

@@ -3,8 +3,6 @@
 Slots count only the chosen blocks: T = 2 L for LoRA (q and v of block l are slots 2 l and 2 l + 1), else T = L.
 """
 
-from torch import nn
-
 from .adapter import Sites, wrap
 from .adaptformer import AdaptformerBranch, ParallelMlp
 from .cobot import CobotOptions, Communication, Layer, Preset, mixers
@@ -24,8 +22,7 @@ def attach_cobot_lora(
         for low_rank in parts.values():
             low_rank.mixer = next(slots)
             if preset == "official":
-                nn.init.xavier_normal_(low_rank.lora_a)
-                nn.init.xavier_normal_(low_rank.lora_b)
+                low_rank.start_as_official()
         wrap(block, "attn.qkv", PartsLoRA, parts)
 
 

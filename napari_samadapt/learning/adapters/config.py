@@ -4,14 +4,14 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from napari_samadapt.imaging.errors import SamAdaptError
 
 from ..method_texts import DECODER_TEXTS, METHOD_TEXTS
 from .adapter import Sites
-from .adaptformer import VARIANTS, attach_adapter, attach_adaptformer
-from .cobot import COMMUNICATIONS, LAYERS, PRESETS, check_bottleneck
+from .adaptformer import attach_adapter, attach_adaptformer
+from .cobot import check_bottleneck
 from .cobot_hosts import attach_cobot_adaptformer, attach_cobot_conv_lora, attach_cobot_lora
 from .conv_experts import Interpolation
 from .conv_lora import ConvLoRALinear
@@ -81,19 +81,21 @@ ATTACH: Mapping[str, Callable[..., None]] = {
 
 METHODS = METHOD_TEXTS
 
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "variant": VARIANTS,
-    "preset": PRESETS,
-    "layer": LAYERS,
-    "relation": COMMUNICATIONS,
-    "interpolation": get_args(Interpolation),
-}
-
 
 def defaults_of(method: str) -> dict[str, Any]:
     """The options that a method has, with their defaults."""
+    return {option.name: option.default for option in _options_of(method)}
+
+
+def choices_of(method: str) -> dict[str, tuple[str, ...]]:
+    """The words that can be chosen for those of its options that are annotated as a `Literal`."""
+    kinds = {option.name: option.annotation for option in _options_of(method)}
+    return {name: get_args(kind) for name, kind in kinds.items() if get_origin(kind) is Literal}
+
+
+def _options_of(method: str) -> list[inspect.Parameter]:
     parameters = inspect.signature(ATTACH[method]).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    return [parameter for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class AdapterConfig:
             raise SamAdaptError(f"Unknown decoder {self.decoder!r}: use one of {', '.join(DECODER_TEXTS)}.")
         if not isinstance(self.prompts, bool):
             raise SamAdaptError(f"prompts cannot be {self.prompts!r}: use true or false.")
-        defaults = defaults_of(self.method)
+        defaults, choices = defaults_of(self.method), choices_of(self.method)
         for name in OPTIONS:
             value = getattr(self, name)
             if value is None:
@@ -147,7 +149,7 @@ class AdapterConfig:
                 has = f"it has {', '.join(defaults)}" if defaults else "it has none"
                 raise SamAdaptError(f"{self.method} has no option {name}: {has}.")
             else:
-                _check(name, value, defaults[name])
+                _check(name, value, defaults[name], choices.get(name))
         if self.blocks is not None:
             object.__setattr__(self, "blocks", _ascending(self.blocks))
         if self.last_blocks is not None:
@@ -255,10 +257,10 @@ def _is_size(value: Any) -> bool:
     return _is_whole(value) and 0 < value <= LARGEST
 
 
-def _check(name: str, value: Any, default: Any) -> None:
-    """Raises SamAdaptError unless the value is of the default's kind and in range."""
-    if name in CHOICES:
-        fits, instead = value in CHOICES[name], f"one of {', '.join(CHOICES[name])}"
+def _check(name: str, value: Any, default: Any, choices: tuple[str, ...] | None = None) -> None:
+    """Raises SamAdaptError unless the value is one of the choices, or of the default's kind and in range."""
+    if choices:
+        fits, instead = value in choices, f"one of {', '.join(choices)}"
     elif isinstance(default, bool):
         fits, instead = isinstance(value, bool), "True or False"
     elif isinstance(default, str):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,9 @@ from .cobot import Mixer
 TARGETS = ("qkv", "q", "k", "v", "proj")
 """The fused qkv weight as one, its three parts by themselves, and the projection behind the attention."""
 
+Start = Literal["identity", "official"]
+"""At the frozen SAM, or as SAM-COBOT's code starts LoRA."""
+
 
 class LowRank(nn.Module):
     """(alpha / r) B A x, with A (r, in) Kaiming-uniform and B (out, r) zero; with a `mixer` M, (alpha / r) B M A x."""
@@ -26,6 +30,11 @@ class LowRank(nn.Module):
         self.lora_b = nn.Parameter(torch.zeros(outputs, rank))
         self.mixer: Mixer | None = None
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
+
+    def start_as_official(self) -> None:
+        """A and B Xavier-normal, as in SAM-COBOT's code: the change is not zero then."""
+        nn.init.xavier_normal_(self.lora_a)
+        nn.init.xavier_normal_(self.lora_b)
 
     def down(self) -> Tensor:
         """A, or M A where there is a mixer: (r, in)."""
@@ -117,6 +126,10 @@ def attach_lora(sites: Sites, *, rank: int = 3, alpha: float = 32.0, targets: st
                 wrap(block, f"attn.{layer}", LoRALinear, rank, alpha)
 
 
-def attach_lora_qv(sites: Sites, *, rank: int = 4, alpha: float = 4.0) -> None:
+def attach_lora_qv(sites: Sites, *, rank: int = 4, alpha: float = 4.0, preset: Start = "identity") -> None:
     """LoRA on q and v, as the host of SAM-COBOT: rank 4, scale alpha / rank = 1."""
     attach_lora(sites, rank=rank, alpha=alpha, targets="q,v")
+    if preset == "official":
+        for block in sites.blocks:
+            for part in block.attn.qkv.parts.values():
+                part.start_as_official()
