@@ -60,9 +60,26 @@ def test_a7_all_items_on_one_of_8_experts_cost_0_16() -> None:
         gate.weight[0, :, 5] = 1000  # far above any noise
     choice = gate(torch.ones(25, 3))
     assert choice.experts.unique().tolist() == [5]
-    assert choice.scores is not None
     assert balance_loss([choice.scores], 1).item() == pytest.approx(0.16, abs=1e-6)
-    assert gate.eval()(torch.ones(25, 3)).scores is None
+
+
+@pytest.mark.parametrize(("k", "loads"), [(1, [3, 1, 0, 0]), (2, [3, 3, 2, 0]), (4, [4, 4, 4, 4])])
+def test_a4_in_evaluation_the_load_is_a_count_without_gradient(k: int, loads: list[int]) -> None:
+    gate = NoisyTopKGate(4, 4, k, noise_epsilon=0.01).double().eval()
+    with torch.no_grad():
+        gate.weight[0] = torch.eye(4)
+    pooled = torch.tensor([[4, 3, 0, 0], [9, 1, 0, 0], [2, 0, 1, 0.5], [0, 2, 1, -1]], dtype=torch.float64)
+    scores = gate(pooled).scores
+    assert expected_load(scores, k).sum(0).tolist() == loads
+    assert not balance_loss([scores], k).requires_grad
+
+
+def test_a7_in_evaluation_too_all_items_on_one_of_8_experts_cost_0_16() -> None:
+    gate = NoisyTopKGate(3, 8, top_k=1, noise_epsilon=0.01).eval()
+    assert gate(torch.randn(25, 3)).experts.unique().tolist() == [0], (
+        "untrained, all are equal: the first one"
+    )
+    assert balance_loss([gate(torch.randn(25, 3)).scores], 1).item() == pytest.approx(0.16, abs=1e-6)
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])

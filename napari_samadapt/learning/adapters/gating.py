@@ -11,25 +11,23 @@ BALANCE_COEFFICIENT = 1e-2
 
 
 class Scores(NamedTuple):
-    """What a gate thought of n experts in training, for its load balance: each (B, n), or (L, B, n) of L gates.
+    """What a gate thought of n experts, for its load balance: each (B, n), or (L, B, n) of L gates.
 
-    `noisy` is `clean` plus noise of the standard deviation `deviation`; its largest values were chosen.
+    `noisy` is `clean` plus noise of the standard deviation `deviation`; its largest values were chosen. In evaluation
+    there is no noise, no `deviation` and no gradient.
     """
 
     clean: Tensor
-    deviation: Tensor
+    deviation: Tensor | None
     noisy: Tensor
 
 
 class Choice(NamedTuple):
-    """The experts (B, k) int64 of B items and their weights (B, k), which sum to 1.
-
-    `scores` in training, None otherwise.
-    """
+    """The experts (B, k) int64 of B items and their weights (B, k), which sum to 1."""
 
     experts: Tensor
     weights: Tensor
-    scores: Scores | None
+    scores: Scores
 
 
 class NoisyTopKGate(nn.Module):
@@ -47,7 +45,8 @@ class NoisyTopKGate(nn.Module):
     def forward(self, pooled: Tensor) -> Choice:
         weight = self.weight.to(pooled.dtype)
         if not self.training:
-            return Choice(*_chosen(pooled @ weight[0], self.top_k), None)
+            scores = pooled @ weight[0]
+            return Choice(*_chosen(scores, self.top_k), Scores(scores.detach(), None, scores.detach()))
         clean, width = (pooled @ weight).unbind()  # (B, n)
         deviation = F.softplus(width) + self.noise_epsilon
         noisy = torch.addcmul(clean, deviation, torch.randn_like(clean))
@@ -74,8 +73,18 @@ def balance_loss(scores: Sequence[Scores], k: int) -> Tensor:
     alike: dict[torch.Size, list[Scores]] = {}
     for one in scores:
         alike.setdefault(one.clean.shape, []).append(one)
-    terms = [_balance(Scores(*map(torch.stack, zip(*group, strict=True))), k) for group in alike.values()]
+    terms = [_balance(_stacked(group), k) for group in alike.values()]
     return BALANCE_COEFFICIENT * torch.stack(terms).sum()
+
+
+def _stacked(group: Sequence[Scores]) -> Scores:
+    """The scores of L gates, all in training or all in evaluation."""
+    deviations = [one.deviation for one in group if one.deviation is not None]
+    return Scores(
+        torch.stack([one.clean for one in group]),
+        torch.stack(deviations) if deviations else None,
+        torch.stack([one.noisy for one in group]),
+    )
 
 
 def _balance(scores: Scores, k: int) -> Tensor:
@@ -86,10 +95,15 @@ def _balance(scores: Scores, k: int) -> Tensor:
 
 
 def expected_load(scores: Scores, k: int) -> Tensor:
-    """P(b, i), in the shape of the scores: that expert i stays in the top k when only its own noise is drawn again."""
+    """P(b, i), in the shape of the scores: that expert i stays in the top k when only its own noise is drawn again.
+
+    In evaluation, where nothing is drawn, 1 for the experts that were chosen and 0 for the others.
+    """
     clean, deviation, noisy = scores
     if k >= clean.shape[-1]:
         return torch.ones_like(clean)
+    if deviation is None:
+        return torch.zeros_like(clean).scatter(-1, _chosen(noisy, k)[0], 1.0)
     last_in, first_out = noisy.topk(k + 1).values[..., k - 1 :].chunk(2, -1)
     threshold = torch.where(noisy > first_out, first_out, last_in)
     stays: Tensor = torch.special.ndtr((clean - threshold) / deviation)
