@@ -165,19 +165,22 @@ def predict(
 
 
 def merge(adapter: Path, *, model: str | None, out: Path) -> None:
-    """Write SAM with an adapter in its own weights, without the automatic decoder."""
-    check_target(out, ".pth", adapter, *([Path(model)] if model else []))
+    """Write SAM with an adapter in its own weights, without the automatic decoder; or a plainer adapter."""
+    folded = out.suffix.lower() == ".safetensors"
+    check_target(out, ".safetensors" if folded else ".pth", adapter, *([Path(model)] if model else []))
 
-    from napari_samadapt.learning.adapter_file import load_adapter, read_adapter
-    from napari_samadapt.learning.merging import save_merged
+    from napari_samadapt.learning.adapter_file import read_card
+    from napari_samadapt.learning.merging import merge_file
 
-    _, card = read_adapter(adapter)
+    card = read_card(adapter)
     base = model or card.model_type
     check_base(adapter, card, base)
-    semantic, _ = load_adapter(adapter, load_model(ModelChoice(base, "cpu")))
     with plain_reason(out):
-        save_merged(out, semantic.sam)
-    tell(f"{out}: {base} with the {card.config.method} adapter of {adapter.name} merged into its weights")
+        merge_file(adapter, load_model(ModelChoice(base, "cpu")), out)
+    if folded:
+        tell(f"{out}: {adapter.name} as a plain Adaptformer of {base}")
+    else:
+        tell(f"{out}: {base} with the {card.config.method} adapter of {adapter.name} merged into its weights")
 
 
 def evaluate(

@@ -173,7 +173,10 @@ def merge(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="SAM.pth", help="Checkpoint to write; any program that reads SAM reads it."
+            "--out",
+            metavar="SAM.pth",
+            help="Checkpoint to write; any program that reads SAM reads it. NAME.safetensors writes an adapter of "
+            "cobot-adaptformer as a plain one of adaptformer.",
         ),
     ],
     model: Annotated[

@@ -52,13 +52,19 @@ class AdapterFiles:
         return applied
 
     def save(self, path: Path) -> Future[Path]:
-        """Write the adapter that predicts now; SamAdaptError where there is none."""
+        """Write the adapter that predicts now; as .pth, SAM with the adapter merged into its weights.
+
+        SamAdaptError where there is none.
+        """
         if (carded := self.in_use()) is None:
             raise SamAdaptError(
                 "There is nothing to save yet: accept a slice and let the model learn from it first."
             )
         adapter, card = carded
-        saving = self._predictor.run(lambda _live: save_adapter(path, adapter, card))
+        merged = path.suffix.lower() == ".pth"
+        saving = self._predictor.run(
+            lambda live: live.save_merged(path) if merged else save_adapter(path, adapter, card)
+        )
         saving.add_done_callback(lambda done: self._post(lambda: self._on_saved(done)))
         return saving
 

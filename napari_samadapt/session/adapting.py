@@ -12,7 +12,7 @@ from psygnal import Signal
 from napari_samadapt.imaging.intensity import Window, looks_like_ct, render_slice
 from napari_samadapt.imaging.volume import SliceKey, take_slice
 from napari_samadapt.learning.adapter_file import AdapterCard
-from napari_samadapt.learning.adapters import AdapterConfig
+from napari_samadapt.learning.adapters import METHODS, AdapterConfig
 from napari_samadapt.learning.fine_tune import TrainProgress
 from napari_samadapt.learning.forecast import Forecast
 from napari_samadapt.learning.promptable_sam import PromptableSam
@@ -71,6 +71,12 @@ class Adapting(Assistance):
         return self._learning.version > 0
 
     @property
+    def adapter_merges(self) -> bool:
+        """Whether the adapter that predicts now is a change of SAM's weights, which can be saved merged into them."""
+        adapter = self._learning.adapter
+        return adapter is not None and METHODS[adapter.config.method].merges_into == "plain weights"
+
+    @property
     def forecast(self) -> Forecast | None:
         """What a step of the next episode will cost; None until `forecasted` tells that it was measured."""
         return self._learning.forecast
@@ -121,7 +127,10 @@ class Adapting(Assistance):
         return self._files.load(Path(path))
 
     def save_adapter(self, path: str | Path) -> Future[Path]:
-        """Write the adapter that predicts now as a file; what goes wrong is told by `failed` too."""
+        """Write the adapter that predicts now as a file; what goes wrong is told by `failed` too.
+
+        A name that ends in .pth gets a checkpoint of SAM with the adapter merged into it, without automatic decoder.
+        """
         return self._files.save(Path(path))
 
     # Inside.

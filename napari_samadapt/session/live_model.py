@@ -13,12 +13,14 @@ from torch import Tensor
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.intensity import Window, render_slice
 from napari_samadapt.imaging.prompts import anchored
+from napari_samadapt.imaging.saving import plain_reason
 from napari_samadapt.imaging.volume import SliceKey, Volume
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapter_file import AdapterCard, check_base, load_adapter, read_adapter
 from napari_samadapt.learning.adapters import AdapterConfig, AdapterState
 from napari_samadapt.learning.close_up import Part, cut, decode_closely
 from napari_samadapt.learning.forecast import BlockCost, Forecast, best_forecast, block_costs, forecast
+from napari_samadapt.learning.merging import save_merged
 from napari_samadapt.learning.neighbours import Neighbours, slice_weights
 from napari_samadapt.learning.predict import (
     ImageEmbedding,
@@ -246,6 +248,12 @@ class LiveModel:
             raise
         self._use(model, state)
         return state
+
+    def save_merged(self, path: Path) -> Path:
+        """Write SAM with the adapter in use merged into its weights; raises as `merging.save_merged` does."""
+        with plain_reason(path):
+            save_merged(path, self._sam)
+        return path
 
     def _put_in(self, config: AdapterConfig | None) -> None:
         """Fresh adapters of a method, or none, instead of those there are."""

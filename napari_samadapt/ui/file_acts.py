@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _VOLUMES = f"Volumes and images ({PATTERNS});;All files (*)"
 _ADAPTERS = "Adapters (*.safetensors)"
+_MERGED = "SAM with the adapter merged into it (*.pth)"
 DOWNLOAD_SIZES = {"vit_b": "375 MB", "vit_l": "1.2 GB", "vit_h": "2.6 GB"}
 _SPEAK_SECONDS = 0.25
 _MODELS = "SAM checkpoints (*.pth *.pt *.safetensors)"
@@ -176,21 +177,27 @@ class FileActs:
             self.export(session, target)
 
     def ask_save_adapter(self, session: Session | None) -> None:
-        """Ask where the adapter goes, and save it."""
+        """Ask where the adapter goes, and save it: as it is, or merged into SAM where its method can be."""
         if session is None:
             return
         from napari_samadapt.session.adapter_library import AdapterLibrary
 
         library = AdapterLibrary()
         offered = library.path_for(volume_name(session.volume))
-        path, _ = QFileDialog.getSaveFileName(self._parent, "Save the adapter", str(offered), _ADAPTERS)
+        kinds = f"{_ADAPTERS};;{_MERGED}" if session.adapter_merges else _ADAPTERS
+        path, kind = QFileDialog.getSaveFileName(self._parent, "Save the adapter", str(offered), kinds)
 
         def saved(written: Path) -> None:
+            if written.suffix.lower() == ".pth":
+                notify.tell(f"Saved SAM with the adapter merged into it as {written.name}.")
+                return
             library.remember(written)
             notify.tell(f"Saved the adapter as {written.name}; it is listed under Models.")
 
         if path:
             target = Path(path)
+            if kind == _MERGED and target.suffix.lower() != ".pth":
+                target = target.with_suffix(".pth")
             target = target if target.suffix else target.with_suffix(".safetensors")
             self._background.follow(session.save_adapter(target), saved)
 

@@ -117,6 +117,18 @@ def test_an_adapter_is_merged_into_a_checkpoint(run, tmp_path, adapt_words, base
     assert all(".attn.qkv." in name for name in changed - tuned)
 
 
+def test_an_adaptformer_of_cobot_becomes_a_plain_one(run, tmp_path, adapt_words, image_path, base_model):
+    out, adapter, plain, again = (
+        tmp_path / name for name in ("a.nii", "a.safetensors", "b.safetensors", "b.nii")
+    )
+    words = ("--slices", "axial:0,2", "--method", "cobot-adaptformer", "--set", "preset=official")
+    assert run(*adapt_words, *words, "--out", out, "--save", adapter).code == 0
+    outcome = run("merge", adapter, "--model", base_model, "--out", plain)
+    assert outcome.code == 0, outcome.err
+    assert run("predict", image_path, "--adapter", plain, "--model", base_model, "--out", again).code == 0
+    np.testing.assert_array_equal(load(again), load(out))
+
+
 def test_what_cannot_be_merged_is_refused(run, tmp_path, adapt_words, base_model):
     adapter, merged = tmp_path / "a.safetensors", tmp_path / "merged.pth"
     words = ("--slices", "axial:0,2", "--out", tmp_path / "a.nii.gz", "--save", adapter)
@@ -124,7 +136,9 @@ def test_what_cannot_be_merged_is_refused(run, tmp_path, adapt_words, base_model
     merged.write_bytes(b"mine")
     for out, reason in (
         (merged, "cannot be merged"),
-        (adapter, "must end in .pth"),
+        (tmp_path / "merged.pt", "must end in .pth"),
+        (tmp_path / "plain.safetensors", "only cobot-adaptformer does"),
+        (adapter, "is also an input"),
     ):
         outcome = run("merge", adapter, "--model", base_model, "--out", out)
         assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from napari_samadapt.learning import adapters
-from napari_samadapt.learning.adapters import METHODS, AdapterConfig, CannotMergeError
-from napari_samadapt.learning.merging import save_merged
+from napari_samadapt.learning.adapter_file import AdapterCard, save_adapter
+from napari_samadapt.learning.adapters import METHODS, AdapterConfig, AdapterState, CannotMergeError
+from napari_samadapt.learning.merging import merge_file, save_merged
 from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.sam import load_sam
+from napari_samadapt.learning.semantic import SemanticSam
 
 from .conftest import make_tiny_sam
 
@@ -48,8 +50,25 @@ def test_a_merged_model_is_saved_and_loaded_as_a_checkpoint(tmp_path: Path) -> N
     before = embedding(sam, pixels)
     save_merged(tmp_path / "merged.pth", sam)
     again = load_sam(tmp_path / "merged.pth")
+    assert torch.equal(embedding(sam, pixels), before), "the model keeps its adapters"
+    adapters.merge(sam)
     assert torch.equal(embedding(again, pixels), embedding(sam, pixels))
     torch.testing.assert_close(embedding(again, pixels), before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", [*PLAIN, "cobot-adaptformer"])
+def test_b8_unmerging_brings_the_adapters_and_the_frozen_weights_back(tiny_sam, method: str) -> None:
+    weights = {name: tensor.clone() for name, tensor in tiny_sam.state_dict().items()}
+    plain = list(tiny_sam.modules())
+    before, modules = embedding(trained(tiny_sam, method)), list(tiny_sam.modules())
+    merged = adapters.merge(tiny_sam)
+    assert (list(tiny_sam.modules()) == modules) == (method == "decoder-only")
+    adapters.unmerge(tiny_sam, merged)
+    assert list(tiny_sam.modules()) == modules
+    assert torch.equal(embedding(tiny_sam), before)
+    adapters.remove(tiny_sam)
+    assert list(tiny_sam.modules()) == plain
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in tiny_sam.state_dict().items())
 
 
 @pytest.mark.parametrize("method", ["ssf", "cobot-ssf"])
@@ -71,6 +90,22 @@ def test_a_folded_adaptformer_computes_what_it_did_bit_by_bit(tiny_sam) -> None:
 
 
 def test_what_stays_an_adapter_is_no_checkpoint(tiny_sam, tmp_path: Path) -> None:
+    """Nor is a model for smaller inputs, whose position embeddings are resized."""
+    sam = trained(load_sam("mini"), "cobot-adaptformer")
     with pytest.raises(CannotMergeError, match="use the adapter file"):
-        save_merged(tmp_path / "sam.pth", trained(tiny_sam, "cobot-adaptformer"))
+        save_merged(tmp_path / "sam.pth", sam)
+    tiny_sam.model_type = "vit_b"
+    with pytest.raises(CannotMergeError, match="inputs of 64 pixels"):
+        save_merged(tmp_path / "sam.pth", trained(tiny_sam, "lora"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_relative_positions_for_other_inputs_are_not_merged(tiny_sam, tmp_path: Path) -> None:
+    """They have another length: the file would be told to be damaged."""
+    sam = trained(tiny_sam, "attention-tuning")
+    state = AdapterState(1, AdapterConfig("attention-tuning"), (1,), adapters.state(SemanticSam(sam, (1,))))
+    card = AdapterCard("0" * 64, "vit_b", 64, state.config, {1: "liver"}, (0.0, 1.0), "axial")
+    path = save_adapter(tmp_path / "a.safetensors", state, card)
+    with pytest.raises(CannotMergeError, match="for inputs of 64 pixels"):
+        merge_file(path, load_sam("mini"), tmp_path / "merged.pth")
+    assert list(tmp_path.iterdir()) == [path]

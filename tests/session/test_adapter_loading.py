@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.imaging.volume import SliceKey
+from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapter_file import read_adapter
 from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.session.messages import LearningPolicy
@@ -51,6 +53,35 @@ def test_the_card_tells_what_was_learned_from_not_what_is_seen(learned, queue, t
     assert queue.run_until(saved.done, 30)
     _, card = read_adapter(saved.result())
     assert card.axis == "axial"
+
+
+def test_a_method_that_changes_weights_is_saved_merged_into_sam(learned, sam, queue, tmp_path):
+    """And the model in use keeps its adapter, which goes on being trained."""
+    failures = heard(learned.failed)
+    assert not learned.adapter_merges
+    refused = learned.save_adapter(tmp_path / "sam.pth")
+    assert queue.run_until(lambda: bool(failures), 30)
+    assert "cannot be merged" in failures[0]
+    assert isinstance(refused.exception(), SamAdaptError)
+    learned.set_method(AdapterConfig("lora"))
+    learned.set_policy(LearningPolicy(seconds=None, steps=9, enabled=False))
+    learned.start_learning()
+    assert queue.run_until(lambda: learned.adapter_version > 1, 30)
+    assert learned.adapter_merges
+    for name in ("one.pth", "two.pth"):
+        saved = learned.save_adapter(tmp_path / name)
+        assert queue.run_until(saved.done, 30)
+    one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pth", "two.pth"))
+    assert not any("lora" in name for name in one)
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+    learned.save_adapter(tmp_path / "no" / "folder.pth")
+    assert queue.run_until(lambda: len(failures) == 2, 30)
+    assert "was not saved" in failures[1]
+    adapters.remove(sam)
+    plain = sam.state_dict()
+    changed = {name for name in plain if not torch.equal(plain[name], one[name])}
+    assert changed
+    assert all(".attn.qkv." in name for name in changed)
 
 
 def test_a_file_that_is_no_adapter_leaves_the_running_episode_alone(learned, queue, tmp_path):

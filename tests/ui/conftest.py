@@ -225,6 +225,8 @@ class FakeSession:
     def take_up(self, work):
         self.annotation[...], self.accepted = work
 
+    adapter_merges = True
+
     def save_adapter(self, path):
         self.calls.append(("save_adapter", path))
         return finished(path)

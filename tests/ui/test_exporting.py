@@ -56,6 +56,38 @@ def choose(monkeypatch):
     return make
 
 
+ADAPTER, MERGED = "Adapters (*.safetensors)", "SAM with the adapter merged into it (*.pth)"
+
+
+@pytest.mark.parametrize(
+    ("named", "kind", "written", "said"),
+    [
+        ("liver", ADAPTER, "liver.safetensors", "Saved the adapter as liver.safetensors; it is listed under Models."),
+        ("liver.safetensors", MERGED, "liver.pth", "Saved SAM with the adapter merged into it as liver.pth."),
+        ("liver.pth", ADAPTER, "liver.pth", "Saved SAM with the adapter merged into it as liver.pth."),
+    ],
+)  # fmt: skip
+def test_an_adapter_is_saved_as_it_is_or_merged(
+    qtbot, dock, choose, tmp_path, told, named, kind, written, said
+):
+    choose(tmp_path / named, kind)
+    dock.files.ask_save_adapter(dock.session)
+    qtbot.waitUntil(lambda: bool(told))
+    assert ("save_adapter", tmp_path / written) in dock.session.calls
+    assert told == [("hint", said)]
+
+
+def test_what_does_not_merge_is_offered_as_an_adapter_only(dock, monkeypatch):
+    offered = []
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *asked: (offered.append(asked[-1]), ("", ""))[1]
+    )
+    for merges in (False, True):
+        dock.session.adapter_merges = merges
+        dock.files.ask_save_adapter(dock.session)
+    assert offered == [ADAPTER, f"{ADAPTER};;{MERGED}"]
+
+
 def test_what_is_displayed_is_written_and_saved(qtbot, drawn, tmp_path, told):
     drawn.files.export(drawn.session, MaskTarget(tmp_path / "masks.nii.gz"))
     assert drawn.files.unsaved

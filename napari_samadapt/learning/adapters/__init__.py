@@ -1,4 +1,4 @@
-"""Adapters: six verbs on a model (insert, remove, merge, state, load, twin); the methods are named in `METHODS`."""
+"""Adapters: seven verbs on a model (insert, remove, merge, unmerge, state, load, twin); `METHODS` names the methods."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +34,7 @@ __all__ = [
     "trainable",
     "tune_prompts",
     "twin",
+    "unmerge",
 ]
 
 MASK_DECODER_RATE = 0.1
@@ -88,12 +89,20 @@ def remove(sam: PromptableSam) -> None:
         replace_modules(part, original)
 
 
-def merge(sam: PromptableSam) -> None:
+def merge(sam: PromptableSam) -> dict[nn.Module, nn.Module]:
     """Replace each adapter by plain weights, or COBOT's Adaptformer by a plain one, with the same output.
 
-    No frozen tensor is written to. Raises CannotMergeError where a method cannot merge; nothing is changed then.
+    No frozen tensor is written to. Returns what `unmerge` takes. Raises CannotMergeError where a method cannot merge;
+    nothing is changed then.
     """
     merged: dict[nn.Module, nn.Module] = {adapter: adapter.merged() for adapter in adapters_of(sam)}
+    for part in _parts(sam):
+        replace_modules(part, lambda module: merged.get(module, module))
+    return {plain: adapter for adapter, plain in merged.items()}
+
+
+def unmerge(sam: PromptableSam, merged: Mapping[nn.Module, nn.Module]) -> None:
+    """Put the adapters back that `merge` replaced: the same objects, over the same frozen tensors."""
     for part in _parts(sam):
         replace_modules(part, lambda module: merged.get(module, module))
 
