@@ -36,6 +36,14 @@ def embedding(sam: PromptableSam) -> torch.Tensor:
     return sam.encode(PIXELS)[0]
 
 
+def stir(sam: PromptableSam) -> PromptableSam:
+    """Everything that is trained at random values: no factor is like another, nothing commutes."""
+    torch.manual_seed(1)
+    for parameter in adapters.trainable(sam).values():
+        nn.init.normal_(parameter, std=0.3)
+    return sam
+
+
 def wake(sam: PromptableSam) -> PromptableSam:
     """Random values for what starts at zero: LoRA's B and Adaptformer's Up."""
     torch.manual_seed(1)
@@ -101,24 +109,26 @@ def test_b2_counts_equal_table_4(name: str, lora: tuple[int, int], adaptformer: 
             assert counts == [total, total - extra]
 
 
-def test_b7_slots_speak_through_the_relation_matrix_only() -> None:
-    slots = mixers(4, 3, CobotOptions())
-    relation = slots[0].relation
-    assert relation is not None
+@pytest.mark.parametrize(("method", "parts"), [("cobot-lora", 2), ("cobot-adaptformer", 1)])
+def test_b7_blocks_speak_through_the_relation_matrix_only(tiny_sam, method: str, parts: int) -> None:
+    wake(insert(tiny_sam, method))
+    slots = [m for m in tiny_sam.modules() if isinstance(m, Mixer)]
+    assert [slot.slot for slot in slots] == list(range(3 * parts))
+    relation, gammas = slots[0].relation, [slot.gamma for slot in slots]
 
-    def columns_seen(slot: int) -> list[bool]:
-        (gradient,) = torch.autograd.grad(slots[slot].matrix().sum(), relation.coefficients)
-        return gradient.any(0).tolist()
+    def heard(block: int) -> tuple[set[int], set[int]]:
+        """The slots whose column of C, and those whose gamma, change the output of this block."""
+        out = tiny_sam.image_encoder.blocks[block](torch.randn(1, 4, 4, 32)).square().sum()
+        columns, *own = torch.autograd.grad(out, [relation.coefficients, *gammas], allow_unused=True)
+        by_gamma = {slot for slot, gradient in enumerate(own) if gradient is not None and gradient.any()}
+        return set(columns.any(0).nonzero()[:, 0].tolist()), by_gamma
 
-    assert columns_seen(1) == [False, True, False]
+    own = [set(range(block * parts, (block + 1) * parts)) for block in range(3)]
+    assert [heard(block) for block in range(3)] == [(slots, slots) for slots in own]
     with torch.no_grad():
-        relation.matrix[2, 1] = 0.3
-    assert columns_seen(1) == [False, True, True]
-    assert columns_seen(0) == [True, False, False]
-    gradients = torch.autograd.grad(
-        slots[0].factor().sum(), [slot.gamma for slot in slots], allow_unused=True
-    )
-    assert [gradient is not None for gradient in gradients] == [True, False, False]
+        relation.matrix[-1, 0] = 0.3  # the last slot speaks to the first
+    assert heard(0) == (own[0] | {3 * parts - 1}, own[0])
+    assert [heard(block) for block in (1, 2)] == [(slots, slots) for slots in own[1:]]
 
 
 @pytest.mark.parametrize(("name", "slots"), [("vit_b", 24), ("vit_l", 48), ("vit_h", 64)])
@@ -141,26 +151,31 @@ def test_b7_k_stays_as_it_was(tiny_sam) -> None:
 
 
 def test_b8_the_merged_change_is_the_formula(tiny_sam) -> None:
-    wake(insert(tiny_sam, "cobot-lora", preset="official"))
+    stir(insert(tiny_sam.double(), "cobot-lora"))
     adapter = adapters.adapters_of(tiny_sam)[1]
-    q = adapter.parts["q"]
-    factor = q.mixer.gamma + (q.mixer.relation.coefficients @ q.mixer.relation.matrix)[:, 2]
-    change = q.lora_b @ q.mixer.layer.matrix() @ torch.diag(factor) @ q.lora_a
-    merged = adapter.merged()
-    torch.testing.assert_close(merged.weight[:32] - adapter.base.weight[:32], change, rtol=1e-4, atol=1e-5)
-    assert torch.equal(merged.weight[32:64], adapter.base.weight[32:64])
-    assert merged.bias is adapter.base.bias
+    base, merged = adapter.base.weight.chunk(3), adapter.merged().weight.chunk(3)
+    for place, name, slot in ((0, "q", 2), (2, "v", 3)):
+        part = adapter.parts[name]
+        mixer = part.mixer
+        factor = mixer.gamma + (mixer.relation.coefficients @ mixer.relation.matrix)[:, slot]
+        change = part.lora_b @ mixer.layer.matrix() @ torch.diag(factor) @ part.lora_a
+        torch.testing.assert_close(merged[place], base[place] + change, rtol=1e-12, atol=1e-12)
+    assert torch.equal(merged[1], base[1])
+    assert adapter.merged().bias is adapter.base.bias
 
 
 def test_b9_the_layer_comes_before_the_relu_and_dropout_only_in_training(tiny_sam) -> None:
-    mlp = tiny_sam.image_encoder.blocks[0].mlp
-    wake(insert(tiny_sam, "cobot-adaptformer", blocks=(0,)))
-    (adapter,) = adapters.adapters_of(tiny_sam)
-    branch, x = adapter.branch, torch.randn(2, 4, 4, 32)
+    mlp = tiny_sam.double().image_encoder.blocks[0].mlp
+    stir(insert(tiny_sam, "cobot-adaptformer"))
+    branch = (adapter := adapters.adapters_of(tiny_sam)[0]).branch
+    x, mixer = torch.randn(2, 4, 4, 32, dtype=torch.float64), branch.mixer
     with torch.no_grad():
-        branch.mixer.layer.blocks.neg_()  # W = -I
-        expected = mlp(x) + branch.up(torch.relu(-branch.down(branch.norm(x))))
-    torch.testing.assert_close(adapter(x), expected)
+        factor = mixer.gamma + (mixer.relation.coefficients @ mixer.relation.matrix)[:, 0]
+        scaled = branch.down(branch.norm(x)) * factor
+        mixed = scaled @ mixer.layer.matrix().T
+        assert ((mixed > 0) != (scaled > 0)).any(), "the layer changes signs"
+        expected = mlp(x) + branch.up(torch.relu(mixed))
+    torch.testing.assert_close(adapter(x), expected, rtol=1e-12, atol=1e-12)
     assert torch.equal(adapter(x), adapter(x))
     adapter.train()
     assert not torch.equal(adapter(x), adapter(x))
@@ -174,18 +189,21 @@ def test_how_far_the_relation_is_from_singular_can_be_read(diagonal: float, expe
     assert relation.log_condition == pytest.approx(expected)
 
 
-def test_b10_one_relation_for_all_blocks(tiny_sam) -> None:
-    insert(tiny_sam, "cobot-adaptformer")
-    relations = {id(m.relation) for m in tiny_sam.modules() if isinstance(m, Mixer)}
+@pytest.mark.parametrize("method", HOSTS)
+def test_b10_one_relation_for_all_blocks(tiny_sam, method: str) -> None:
+    model = SemanticSam(insert(tiny_sam, method), (1,))
+    relations = {m.relation for m in model.modules() if isinstance(m, Mixer)}
     assert len(relations) == 1
-    for tensors in (adapters.state(tiny_sam), adapters.trainable(tiny_sam)):
+    for tensors in (adapters.state(model), adapters.trainable(model)):  # what is saved and what is trained
         assert sum(name.endswith("relation.matrix") for name in tensors) == 1
         assert sum(name.endswith("coefficients") for name in tensors) == 1
-    twin = adapters.twin(tiny_sam)
-    assert len({id(m.relation) for m in twin.modules() if isinstance(m, Mixer)} | relations) == 2
+    entries = [id(p) for group in _optimizer(model, FineTuneConfig()).param_groups for p in group["params"]]
+    assert [entries.count(id(p)) for p in next(iter(relations)).parameters()] == [1, 1]
+    twin = adapters.twin(model)
+    assert len({m.relation for m in twin.modules() if isinstance(m, Mixer)} | relations) == 2
     mixed = [m for m in tiny_sam.modules() if isinstance(m, Mixer)]
     matrix = mixed[0].relation.matrix
-    weights = [torch.randn(16, 16) for _ in mixed]
+    weights = [torch.randn_like(m.matrix()) for m in mixed]
     terms = [(w * m.matrix()).sum() for w, m in zip(weights, mixed, strict=True)]
     (together,) = torch.autograd.grad(torch.stack(terms).sum(), matrix, retain_graph=True)
     apart = [torch.autograd.grad(term, matrix, retain_graph=True)[0] for term in terms]

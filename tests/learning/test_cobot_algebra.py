@@ -104,16 +104,16 @@ def test_b6_the_t_product_that_motivates_the_relation_matrix() -> None:
     expected = [[[35, 68], [35, 80]], [[35, 68], [35, 80]], [[-61, -28], [-61, -16]]]
     assert t_product(a, b).tolist() == expected
     by_fft = torch.fft.ifft(torch.fft.fft(a, dim=0) @ torch.fft.fft(b, dim=0), dim=0).real
-    torch.testing.assert_close(by_fft, t_product(a, b), rtol=0, atol=1e-10)
+    torch.testing.assert_close(by_fft, t_product(a, b), rtol=0, atol=1e-12)
     assert torch.equal(unfold(a).unflatten(0, (3, 2)), a)
     fourier = torch.fft.fft(torch.eye(3, dtype=torch.complex128), dim=0)
     identity = torch.eye(2, dtype=torch.complex128)
     wide = a[:, :1].to(torch.complex128)  # 1 x 2 slices: the two identities differ in size
     left = torch.kron(fourier, torch.eye(1, dtype=torch.complex128))
     diagonal = left @ block_circulant(wide) @ torch.kron(torch.linalg.inv(fourier).contiguous(), identity)
-    torch.testing.assert_close(diagonal, torch.block_diag(*torch.fft.fft(wide, dim=0)), rtol=0, atol=1e-10)
+    torch.testing.assert_close(diagonal, torch.block_diag(*torch.fft.fft(wide, dim=0)), rtol=0, atol=1e-12)
     as_complex = a.to(torch.complex128), b.to(torch.complex128)
-    torch.testing.assert_close(s_product(*as_complex, fourier).real, t_product(a, b), rtol=0, atol=1e-10)
+    torch.testing.assert_close(s_product(*as_complex, fourier).real, t_product(a, b), rtol=0, atol=1e-12)
     torch.testing.assert_close(s_product(a, b, torch.eye(3, dtype=torch.float64)), a @ b)
     torch.manual_seed(0)
     s = torch.randn(3, 3, dtype=torch.float64)
