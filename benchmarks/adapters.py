@@ -1,6 +1,6 @@
 """Time and memory of every adapter method, in one run.
 
-    python benchmarks/adapters.py [--geometry mini|vit-b] [--full] [--methods lora,conv-lora] [--rounds 7]
+    python benchmarks/adapters.py [--geometry mini,vit-b] [--full] [--methods lora,conv-lora] [--rounds 7]
         [--device cuda] [--dtype bf16] [--batch 1,4] [--threads 2] [--report FILE.json]
 
 A step is a forward of the whole image encoder, the mean square of its embedding as the loss, the backward pass and
@@ -15,6 +15,7 @@ code does.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -38,6 +39,7 @@ REFERENCE, NAIVE = "lora", "conv-lora (naive)"
 TWO_BLOCKS = VitShape(
     width=768, depth=2, heads=12, global_blocks=(1,), window=14, decoder_width=256, patch=16
 )
+GEOMETRIES = ("mini", "vit-b")
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -74,9 +76,9 @@ class Row:
 class Contender:
     """A method on an encoder with random weights, ready to be timed."""
 
-    def __init__(self, method: str, options: argparse.Namespace, batch: int) -> None:
+    def __init__(self, method: str, geometry: str, options: argparse.Namespace, batch: int) -> None:
         torch.manual_seed(0)
-        sam = build_encoder(options.geometry, options.full)
+        sam = build_encoder(geometry, options.full)
         adapters.insert(sam, AdapterConfig("conv-lora" if method == NAIVE else method))
         if method == NAIVE:
             for module in sam.modules():
@@ -171,9 +173,9 @@ def highest_sum(changes: Iterable[int]) -> int:
     return highest
 
 
-def measure(methods: Sequence[str], options: argparse.Namespace, batch: int) -> list[Row]:
+def measure(methods: Sequence[str], geometry: str, options: argparse.Namespace, batch: int) -> list[Row]:
     """A row for each method; LoRA is among them."""
-    contenders = [Contender(method, options, batch) for method in methods]
+    contenders = [Contender(method, geometry, options, batch) for method in methods]
     on_cpu = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     clock = gpu_clock if options.device == "cuda" else on_cpu
     step = timed_rounds([c.step for c in contenders], options.rounds, clock)
@@ -220,7 +222,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--geometry", choices=("mini", "vit-b"), default="mini")
+    parser.add_argument(
+        "--geometry", default="mini,vit-b", help="one of the two, or both separated by a comma"
+    )
     parser.add_argument("--full", action="store_true", help="all twelve blocks of ViT-B")
     parser.add_argument("--methods", help="separated by commas; all of them when left out")
     parser.add_argument("--rounds", type=int, default=7)
@@ -232,6 +236,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device here")
+    options.geometry = options.geometry.split(",")
+    if unknown := set(options.geometry) - set(GEOMETRIES):
+        parser.error(f"unknown geometry {', '.join(unknown)}: use {' or '.join(GEOMETRIES)}")
     return options
 
 
@@ -239,9 +246,9 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     report = {}
-    for batch in map(int, options.batch.split(",")):
-        rows = measure(chosen_methods(options.methods), options, batch)
-        name = f"{options.geometry}{' full' if options.full else ''}, batch {batch}, {options.device} {options.dtype}"
+    for geometry, batch in itertools.product(options.geometry, map(int, options.batch.split(","))):
+        rows = measure(chosen_methods(options.methods), geometry, options, batch)
+        name = f"{geometry}{' full' if options.full else ''}, batch {batch}, {options.device} {options.dtype}"
         print(f"{name}\n{table(rows)}\n", flush=True)
         report[name] = [asdict(row) for row in rows]
     if options.report:

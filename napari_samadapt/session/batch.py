@@ -47,7 +47,11 @@ class EpisodeReport:
 
 @dataclass(frozen=True)
 class AdaptReport:
-    """What an adaptation did; times in seconds."""
+    """What an adaptation did; times in seconds.
+
+    `relation_log_condition`: the logarithm of the condition number of SAM-COBOT's relation matrix, which nothing keeps
+    invertible; None where there is none.
+    """
 
     method: str
     decoder: str
@@ -61,6 +65,7 @@ class AdaptReport:
     load_seconds: float
     predict_seconds: float
     episodes: tuple[EpisodeReport, ...]
+    relation_log_condition: float | None
 
     @property
     def train_seconds(self) -> float:
@@ -85,6 +90,7 @@ class AdaptReport:
             },
             "steps": sum(episode.steps for episode in self.episodes),
             "trainable_parameters": self.trainable_parameters,
+            "relation_log_condition": self.relation_log_condition,
             "held_out_dice": [episode.held_out_dice for episode in self.episodes],
             "episodes": [asdict(episode) for episode in self.episodes],
         }
@@ -259,5 +265,6 @@ def adapt_volume(
         load_seconds=load_seconds,
         predict_seconds=perf_counter() - started,
         episodes=(episode,),
+        relation_log_condition=adapters.relation_log_condition(sam),
     )
     return Adapted(model, adapter, prediction, report)

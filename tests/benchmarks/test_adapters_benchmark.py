@@ -75,3 +75,9 @@ def test_a_line_for_each_row() -> None:
 def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(SystemExit):
         parse(["--device", "cuda"])
+
+
+def test_both_geometries_are_measured_in_one_run() -> None:
+    assert parse([]).geometry == ["mini", "vit-b"]
+    with pytest.raises(SystemExit):
+        parse(["--geometry", "vit-x"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from napari_samadapt import commands
+from napari_samadapt.learning.method_texts import METHOD_TEXTS
 
 from .conftest import AFFINE, SHAPE, load, save
 
@@ -28,7 +29,7 @@ def adapt_words(image_path, labels_path, base_model):
     return ("adapt", image_path, labels_path, "--model", base_model, "--device", "cpu", "--steps", 1)
 
 
-@pytest.mark.parametrize("method", ["conv-lora", "cobot-adaptformer", "sam-adapter", "decoder-only"])
+@pytest.mark.parametrize("method", METHOD_TEXTS)
 def test_adapt_predicts_every_slice_and_reports(run, tmp_path, adapt_words, method):
     out, report = tmp_path / "prediction.nii.gz", tmp_path / "report.json"
     words = ("--slices", "coronal:6,7,8,9", "--method", method)
@@ -40,6 +41,9 @@ def test_adapt_predicts_every_slice_and_reports(run, tmp_path, adapt_words, meth
     assert told["steps"] == 1
     assert told["classes"] == [7, 52]
     assert told["trainable_parameters"] > 1000
+    assert told["relation_log_condition"] == (
+        pytest.approx(0, abs=1e-3) if method.startswith("cobot") else None
+    )
     assert all(told["seconds"][part] > 0 for part in ("load", "train", "predict"))
     assert len(told["held_out_dice"]) == 1
     assert 0 <= told["held_out_dice"][0] <= 1

@@ -10,7 +10,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 
 from ..promptable_sam import PromptableSam
 from .adapter import Adapter, CannotMergeError, Sites, original, replace_modules, twin
-from .cobot import Slot
+from .cobot import Relation, Slot
 from .config import ATTACH, METHODS, AdapterConfig
 from .conv_lora import ConvLoRALinear, balance_loss_of
 from .tuned import attach_to_mask_decoder
@@ -29,6 +29,7 @@ __all__ = [
     "load",
     "merge",
     "pop_balance_loss",
+    "relation_log_condition",
     "remove",
     "state",
     "trainable",
@@ -173,6 +174,11 @@ def learning_rates(model: nn.Module) -> dict[str, float]:
     return gammas | {
         name: MASK_DECODER_RATE for name in trainable(model) if name.startswith("sam.mask_decoder.")
     }
+
+
+def relation_log_condition(sam: PromptableSam) -> float | None:
+    """The logarithm of the condition number of COBOT's relation matrix; None where there is none."""
+    return next((module.log_condition for module in sam.modules() if isinstance(module, Relation)), None)
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
