@@ -1,5 +1,6 @@
 """Folders of pictures and masks: pairs, splits, and how one pair is read."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,15 @@ class Splits:
     train: tuple[Pair, ...]
     val: tuple[Pair, ...]
     test: tuple[Pair, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits of every file's name and size, and of the parts they are in."""
+        parts = [
+            [(file.name, file.stat().st_size) for pair in part for file in (pair.image, pair.mask)]
+            for part in (self.train, self.val, self.test)
+        ]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
 def find_splits(folder: Path, seed: int, shots: int | None = None) -> Splits:
@@ -71,7 +81,9 @@ def find_pairs(folder: Path) -> tuple[Pair, ...]:
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
+    """The files of a folder by their stems, but for those that systems hide there (.DS_Store)."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = [file for file in files if not file.name.startswith(".")]
     if not files:
         raise SamAdaptError(
             f"There are no files in {folder}: put the pictures and masks in images and masks."
@@ -107,6 +119,14 @@ def read_pair(pair: Pair, *, binary: bool) -> tuple[Tensor, NDArray[np.int64]]:
     if binary:
         labels = (2 * labels > max(1, int(labels.max()))).astype(np.int64)
     return image_tensor(np.clip(values, 0, 1).astype(np.float32)), labels
+
+
+def check_objects(splits: Splits) -> None:
+    """Raises SamAdaptError for a part without any object: there is no box to prompt with, and nothing to measure."""
+    for name in SPLITS:
+        pairs: tuple[Pair, ...] = getattr(splits, name)
+        if not any(read_pair(pair, binary=False)[1].any() for pair in pairs):
+            raise SamAdaptError(f"No mask for {name} holds an object, so there is no box: check the masks.")
 
 
 def to_square(image: Tensor, mask: NDArray[np.int64], side: int) -> tuple[Tensor, Tensor]:

@@ -1,14 +1,18 @@
-"""The rows of the papers' tables: what is trained, for how long, what is measured, and the figures they print.
+"""The rows of the papers' tables: what is trained, for how long, and what is measured.
 
-Where a paper and its official code differ in the schedule, the code is followed: its runs gave the figures.
+Where a paper and its official code differ in the schedule or in how a method starts, the code is followed: its runs
+gave the figures.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from paper_figures import COBOT_SETS, FROZEN, Figure, cobot_figures, conv_lora_figures
+
 from napari_samadapt.imaging.errors import SamAdaptError
+from napari_samadapt.learning.adapters import METHODS, AdapterConfig
+from napari_samadapt.learning.adapters.config import defaults_of
 
 Task = Literal["binary", "classes", "boxes"]
 Decay = Literal["linear", "cosine", "none"]
@@ -48,7 +52,7 @@ class Schedule:
 class Row:
     """One data set of one paper. `metrics` in the table's order, in percent; `validated` chooses the best weights.
 
-    `published`: figures by method, as printed. `shots`: how many of the training images are used, None for all.
+    `preset`: how methods that have one start in the runs that gave the figures, None for our own start.
     """
 
     key: str
@@ -59,8 +63,36 @@ class Row:
     metrics: tuple[str, ...]
     validated: str
     schedule: Schedule
-    published: Mapping[str, tuple[float, ...]]
-    shots: int | None = None
+    published: tuple[Figure, ...]
+    preset: str | None = None
+
+    def config(self, method: str, words: Sequence[str] = ()) -> AdapterConfig:
+        """A method with the options that `words` set (NAME=VALUE) and, unless they set it, the row's start.
+
+        Raises SamAdaptError as `AdapterConfig.from_words`.
+        """
+        if method == FROZEN:
+            return AdapterConfig("decoder-only")
+        start = self.preset and method in METHODS and "preset" in defaults_of(method)
+        return AdapterConfig.from_words(method, [*([f"preset={self.preset}"] if start else []), *words])
+
+    def figures_of(self, method: str, config: AdapterConfig, model: str) -> list[Figure]:
+        """What the paper prints of this very run."""
+        return [
+            figure
+            for figure in self.published
+            if figure.runnable
+            and (figure.method, figure.model) == (method, model)
+            and _by_scales(self.config(method, figure.words)) == _by_scales(config)
+        ]
+
+
+def _by_scales(config: AdapterConfig) -> AdapterConfig:
+    """The same Conv-LoRA with its experts named by their scales."""
+    if config.method != "conv-lora":
+        return config
+    scales = config.scales or tuple(range(1, (config.experts or 0) + 1))
+    return replace(config, scales=scales, experts=len(scales))
 
 
 STRUCTURE = Schedule(
@@ -83,93 +115,55 @@ and deviation (here SAM's) and leaves out the outer columns of the square when i
 """
 
 
-def _conv_lora(
-    name: str, title: str, metrics: str, validated: str, schedule: Schedule, *figures: tuple[float, ...]
-) -> Row:
-    """Figures of decoder-only, LoRA and Conv-LoRA, or of the last two alone."""
-    methods = ("decoder-only", "lora", "conv-lora")[3 - len(figures) :]
+def _conv_lora(name: str, title: str, metrics: str, validated: str, schedule: Schedule) -> Row:
     task: Task = "classes" if schedule.loss == "set" else "binary"
-    published = dict(zip(methods, figures, strict=True))
-    key = f"conv-lora/{name}"
-    return Row(key, title, "vit_h", task, "conv-lora", tuple(metrics.split()), validated, schedule, published)
+    return Row(
+        f"conv-lora/{name}", title, "vit_h", task, "conv-lora", tuple(metrics.split()), validated, schedule,
+        conv_lora_figures(name),
+    )  # fmt: skip
 
 
 _LEAF = replace(STRUCTURE, rate=3e-4)
 _CONV_LORA = (
-    _conv_lora("kvasir", "Kvasir", "S E", "S", STRUCTURE, (86.5, 89.5), (91.2, 93.8), (92.0, 94.7)),
-    _conv_lora("cvc-612", "CVC-612", "S E", "S", STRUCTURE, (85.5, 89.9), (90.7, 92.5), (91.3, 94.0)),
-    _conv_lora(
-        "isic", "ISIC 2017", "Jaccard Dice", "Jaccard", STRUCTURE, (69.7, 79.5), (76.6, 84.9), (77.6, 85.7)
-    ),
-    _conv_lora(
-        "camo", "CAMO", "S E weighted-F", "S", replace(STRUCTURE, epochs=20),
-        (78.5, 83.1, 69.8), (88.0, 91.9, 82.8), (88.3, 92.4, 84.0),
-    ),
-    _conv_lora("sbu", "SBU", "BER", "BER", SHADOW, (14.58,), (2.74,), (2.54,)),
-    _conv_lora(
-        "leaf", "Leaf", "Jaccard Dice", "Jaccard", _LEAF, (50.8, 63.8), (73.7, 83.6), (74.5, 84.3)
-    ),
-    _conv_lora(
-        "road", "Road", "Jaccard Dice", "Jaccard", replace(_LEAF, epochs=20),
-        (48.6, 65.1), (62.2, 76.5), (62.6, 76.8),
-    ),
-    _conv_lora("trans10k", "Trans10K-v2, 12 classes", "mIoU", "mIoU", CLASSES, (66.01,), (67.09,)),
-    _conv_lora("trans10k-easy", "Trans10K, easy", "mIoU", "mIoU", CLASSES, (96.26,), (96.45,)),
-    _conv_lora("trans10k-hard", "Trans10K, hard", "mIoU", "mIoU", CLASSES, (83.95,), (84.37,)),
-)  # fmt: skip
+    _conv_lora("kvasir", "Kvasir", "S E", "S", STRUCTURE),
+    _conv_lora("cvc-612", "CVC-612", "S E", "S", STRUCTURE),
+    _conv_lora("isic", "ISIC 2017", "Jaccard Dice", "Jaccard", STRUCTURE),
+    _conv_lora("camo", "CAMO", "S E weighted-F", "S", replace(STRUCTURE, epochs=20)),
+    _conv_lora("sbu", "SBU", "BER", "BER", SHADOW),
+    _conv_lora("leaf", "Leaf", "Jaccard Dice", "Jaccard", _LEAF),
+    _conv_lora("road", "Road", "Jaccard Dice", "Jaccard", replace(_LEAF, epochs=20)),
+    _conv_lora("trans10k", "Trans10K-v2, 12 classes", "mIoU", "mIoU", CLASSES),
+    _conv_lora("trans10k-easy", "Trans10K, easy", "mIoU", "mIoU", CLASSES),
+    _conv_lora("trans10k-hard", "Trans10K, hard", "mIoU", "mIoU", CLASSES),
+)
 
-COBOT_SETS = {
-    "coco": "COCO",
-    "trcan": "TRCAN",
-    "nwpu": "NWPU",
-    "ssdd": "SSDD",
-    "sonar": "SONAR",
-    "adome": "ADOME",
-    "splen": "SPLEN",
-    "momo": "MOMO",
-    "brast": "BRAST",
-    "segrap": "SEGRAP",
-}
-"""Columns of Table 4 in its order."""
 MEDICAL_SETS = ("adome", "splen", "momo", "brast", "segrap")
 DICE_SETS = ("sonar", *MEDICAL_SETS)
 """SONAR is printed under mIoU, but the official logs give the same figures as Dice."""
-_TABLE_4 = {
-    "frozen SAM": (53.0, 53.9, 59.6, 63.2, 34.5, 23.5, 24.3, 24.3, 60.1, 10.5),
-    "decoder-only": (70.4, 70.3, 80.5, 80.2, 79.8, 86.0, 93.4, 86.3, 85.1, 67.8),
-    "lora-qv": (71.8, 72.8, 81.8, 80.7, 82.8, 88.0, 94.4, 86.6, 84.8, 68.7),
-    "cobot-lora": (72.1, 73.1, 82.5, 81.2, 84.6, 88.7, 94.9, 86.7, 85.3, 70.1),
-    "adaptformer": (71.7, 73.3, 83.0, 81.9, 84.1, 90.1, 94.8, 87.6, 85.8, 72.1),
-    "cobot-adaptformer": (72.2, 74.1, 84.9, 82.4, 84.9, 91.3, 96.4, 89.2, 87.3, 73.1),
-}
-"""NWPU with COBOT on Adaptformer: Table 4 prints 84.9, Tables 1 to 3 print 84.0 for the same run."""
 
 
 def _cobot(name: str, title: str) -> Row:
     metric = "Dice" if name in DICE_SETS else "Jaccard"
-    place = list(COBOT_SETS).index(name)
     return Row(
         f"cobot/{name}", title, "vit_b", "boxes", "cobot-adaptformer", (metric,), metric,
-        MEDICAL if name in MEDICAL_SETS else NATURAL,
-        {method: (figures[place],) for method, figures in _TABLE_4.items()},
+        MEDICAL if name in MEDICAL_SETS else NATURAL, cobot_figures(name), preset="official",
     )  # fmt: skip
 
 
 ROWS = {row.key: row for row in (*_CONV_LORA, *(_cobot(name, title) for name, title in COBOT_SETS.items()))}
 
-_FEW = re.compile(r"conv-lora/few-shot-([1-9]\d*)")
-
 
 def row_of(key: str) -> Row:
-    """A row by its key; conv-lora/few-shot-N trains on N images for 100 epochs and has no figures to compare with.
-
-    Raises SamAdaptError for another key.
-    """
-    if few := _FEW.fullmatch(key):
-        schedule = replace(STRUCTURE, epochs=100, patience=None)
-        row = _conv_lora("", f"{few[1]} training images", "Jaccard Dice", "Jaccard", schedule)
-        return replace(row, key=key, shots=int(few[1]))
+    """A row by its key. Raises SamAdaptError for another key."""
     if key not in ROWS:
-        names = ", ".join((*ROWS, "conv-lora/few-shot-1 … 16"))
-        raise SamAdaptError(f"There is no row {key!r}: use one of {names}.")
+        raise SamAdaptError(f"There is no row {key!r}: use one of {', '.join(ROWS)}.")
     return ROWS[key]
+
+
+def few_shot(row: Row, shots: int) -> Row:
+    """The row with so few training images: 100 epochs to the end for Conv-LoRA's; no figures of it are known here."""
+    schedule = row.schedule
+    if row.key.startswith("conv-lora/"):
+        schedule = replace(schedule, epochs=100, patience=None)
+    title = f"{row.title}, training images: {shots}"
+    return replace(row, title=title, schedule=schedule, published=())

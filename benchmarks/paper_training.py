@@ -58,10 +58,19 @@ def read_progress(path: Path | None, run: str) -> Progress:
 
 
 def write_progress(path: Path, progress: Progress) -> None:
-    """Replace the file in one step, so that it is whole whenever the run ends."""
+    """Replace the file in one step, so that it is whole whenever the run ends.
+
+    Raises SamAdaptError when it cannot be written; the file is as it was then.
+    """
     part = path.with_name(path.name + ".part")
-    torch.save(vars(progress), part)
-    part.replace(path)
+    try:
+        torch.save(vars(progress), part)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise SamAdaptError(
+            f"{path} cannot be written: check that its folder exists and has room; the same command goes on "
+            "from what the file holds."
+        ) from error
 
 
 def train(

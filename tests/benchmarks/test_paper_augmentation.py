@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from paper_augmentation import augment, draw_warp, letterbox
 from paper_data import find_pairs
-from paper_rows import COBOT_SETS, MEDICAL_SETS, ROWS, row_of
+from paper_figures import COBOT_SETS
+from paper_rows import MEDICAL_SETS, ROWS, row_of
 from paper_tasks import build_task
 
 from napari_samadapt.learning import adapters
 
 from ..learning.conftest import make_tiny_sam
-from .test_papers import write_pictures
+from .conftest import write_pictures
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -1,80 +1,96 @@
-"""The rows of the papers' tables on generated pictures of 64 pixels, with `mini` and with a SAM smaller still."""
+"""The command that reruns rows of the papers' tables, on generated pictures of 64 pixels and a SAM as small."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import papers
 import pytest
 import torch
-from paper_data import find_splits
-from paper_rows import COBOT_SETS, ROWS, row_of
-from paper_tasks import ON_PROBABILITIES, build_task, loose_box
-from paper_training import Progress, _optimizer, read_progress, train, write_progress
+from paper_rows import row_of
 from PIL import Image
 
-from napari_samadapt.imaging.errors import SamAdaptError
-from napari_samadapt.learning import adapters
+from napari_samadapt.arguments import ModelChoice
+from napari_samadapt.learning.promptable_sam import PromptableSam
 from napari_samadapt.learning.sam import load_sam
 
 from ..learning.conftest import make_tiny_sam
+from .conftest import write_pictures
 
 
-def write_pictures(folder: Path, count: int, *, classes: bool = False) -> Path:
-    """Discs that are brighter than the noise round them, 64 x 48; with `classes`, a dark one beside each."""
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:48, :64]
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True)
-    for number in range(count):
-        x, y = rng.uniform(12, 24), rng.uniform(14, 34)
-        bright = (columns - x) ** 2 + (rows - y) ** 2 < 100
-        dark = (columns - x - 25) ** 2 + (rows - y) ** 2 < 64
-        values = 110 + 80 * bright - 80 * (dark & classes) + rng.normal(0, 8, bright.shape)
-        mask = bright + 2 * dark if classes else 255 * bright
-        Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(folder / "images" / f"{number}.png")
-        Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{number}.png")
-    return folder
+def load_tiny(choice: ModelChoice) -> PromptableSam:
+    """`mini` itself; by any other name a SAM of 64 pixels with random weights."""
+    if choice.name == "mini":
+        return load_sam("mini")
+    sam = make_tiny_sam()
+    sam.model_type = choice.name
+    return sam
 
 
 @pytest.fixture
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--model tiny` is a SAM of 64 pixels with random weights."""
-    monkeypatch.setattr(
-        papers, "load_sam", lambda name, **_: make_tiny_sam() if name == "tiny" else load_sam(name)
-    )
+    monkeypatch.setattr(papers, "load_model", load_tiny)
 
 
 def run(*arguments: str | Path, model: str = "tiny") -> int:
     return papers.main([str(argument) for argument in (*arguments, "--model", model)])
 
 
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
-    ("model", "row", "method", "published"),
+    ("model", "row", "words", "published"),
     [
-        ("mini", "conv-lora/kvasir", "conv-lora", ("92.00", "94.70")),
-        ("mini", "cobot/adome", "cobot-lora", ("88.70",)),
-        ("tiny", "cobot/nwpu", "decoder-only", ("80.50",)),
-        ("tiny", "conv-lora/sbu", "lora", ("2.74",)),
-        ("tiny", "conv-lora/few-shot-2", "conv-lora", ()),
+        ("vit_h", "conv-lora/kvasir", "--method lora", ("published, lora, vit_h", "91.20", "93.80")),
+        ("vit_h", "conv-lora/leaf", "--set scales=4", ("published, conv-lora, scales=4, vit_h", "74.00", "–")),
+        ("vit_h", "conv-lora/sbu", "", ("published, conv-lora, vit_h", "2.54")),
+        ("vit_b", "cobot/nwpu", "--method decoder-only", ("published, decoder-only, vit_b", "80.50")),
+        ("vit_b", "cobot/adome", "--method frozen", ("published, frozen, vit_b", "23.50")),
+        ("vit_l", "cobot/adome", "", ("published, cobot-adaptformer, vit_l", "93.00")),
+        ("vit_b", "cobot/adome", "--set layer=linear",
+         ("published, cobot-adaptformer, layer=linear, vit_b", "90.90")),
+        ("vit_h", "cobot/adome", "", ("published, this run", "–")),
+        ("vit_b", "cobot/adome", "--set preset=identity", ("published, this run", "–")),
+        ("mini", "cobot/adome", "--method cobot-lora", ("published, this run", "–")),
+        ("vit_h", "conv-lora/leaf", "--shots 2", ("published, this run", "–", "–")),
     ],
-)
+)  # fmt: skip
 @pytest.mark.usefixtures("_tiny")
-def test_a_row_is_run_and_printed_beside_the_published_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, row: str, method: str,
+def test_a_row_is_run_and_printed_beside_its_own_published_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, row: str, words: str,
     published: tuple[str, ...],
 ) -> None:  # fmt: skip
     folder = write_pictures(tmp_path, 6)
-    assert run(folder, "--row", row, "--method", method, "--steps", "2", model=model) == 0
-    lines = capsys.readouterr().out.splitlines()
-    told = [line.split() for line in lines if line.startswith(f"published, {method} ")]
-    assert [tuple(words[2:]) for words in told] == ([published] if published else [])
+    length = () if "frozen" in words else ("--steps", "2")
+    assert run(folder, "--row", row, *words.split(), *length, model=model) == 0
+    lines = lines_of(capsys)
+    place = next(i for i, line in enumerate(lines) if line.startswith("ours, "))
+    assert tuple(re.split(r" {2,}", lines[place - 1])) == published
     size = 256 if model == "mini" else 64
-    ours = next(line for line in lines if line.startswith(f"ours, {method}, {model} at {size}")).split()[5:]
+    name, *ours = re.split(r" {2,}", lines[place])
+    assert name.endswith(f"{model} at {size}")
     assert len(ours) == len(row_of(row).metrics)
     assert all(0 <= float(figure) <= 100 for figure in ours)
-    assert lines[-1].endswith("has not reproduced them." if published else "no published figures.")
+    known = published[0] != "published, this run"
+    assert ("No published figures of this run" in lines[-1]) == (not known)
+    told = [line for line in lines if line.startswith("published, ") and "this run" not in line]
+    assert all(model in line for line in told), "figures of another model"
+    assert any(line.endswith("has not reproduced them.") for line in lines) == bool(told)
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_a_table_is_printed_as_a_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_pictures(tmp_path, 4)
+    assert run(folder, "--row", "cobot/trcan", "--method", "frozen", model="vit_b") == 0
+    lines = lines_of(capsys)
+    assert re.split(r" {2,}", lines[0]) == ["TRCAN", "Jaccard"]
+    assert "published, lst, vit_b, cannot be run here" in lines[12]
+    assert sum(line.startswith("published, ") for line in lines) == 6 + 14
+    assert not any(line.startswith("epoch") for line in lines)
 
 
 @pytest.mark.usefixtures("_tiny")
@@ -83,192 +99,158 @@ def test_every_kind_of_option_can_be_set(tmp_path: Path, capsys: pytest.CaptureF
     words = [word for setting in settings for word in ("--set", setting)]
     folder = write_pictures(tmp_path, 4)
     assert run(folder, "--row", "conv-lora/kvasir", "--steps", "1", *words) == 0
-    title = capsys.readouterr().out.splitlines()[0]
-    assert "alpha 16.0, " in title
-    assert "scales (1, 3), gated False, paper_literal False, interpolation bilinear, blocks (0, 2))" in title
+    title = lines_of(capsys)[0]
+    for setting in ("alpha 16.0", "scales (1, 3)", "gated False", "interpolation bilinear", "blocks (0, 2)"):
+        assert setting in title
 
 
 @pytest.mark.usefixtures("_tiny")
 def test_a_multi_class_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_pictures(tmp_path, 4, classes=True)
-    assert (
-        run(
-            folder,
-            "--row",
-            "conv-lora/trans10k",
-            "--method",
-            "decoder-only",
-            "--steps",
-            "1",
-            "--set-weights",
-            "autogluon-config",
-        )
-        == 0
-    )
+    words = "--row conv-lora/trans10k --method decoder-only --steps 1 --set-weights autogluon-config"
+    assert run(folder, *words.split()) == 0
     assert "MBER" in capsys.readouterr().out
 
 
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None:
-    """Stopped after the first of two epochs (2 images, one update each): the weights are the same bit for bit."""
-    row = row_of("conv-lora/kvasir")
-    splits = find_splits(write_pictures(tmp_path / "pictures", 4), seed=0)
-    state = tmp_path / "state.pt"
-
-    def task() -> torch.nn.Module:
-        torch.manual_seed(0)
-        return build_task(make_tiny_sam(), row, adapters.AdapterConfig(method="conv-lora"), 2)
-
-    whole = task()
-    assert [p.step for p in train(whole, row, splits, Progress("run"), seed=0, steps=2)] == [1, 2]
-
-    stopped = train(task(), row, splits, Progress("run"), seed=0, steps=2)
-    write_progress(state, next(stopped))
-    stopped.close()
-    resumed, kept = task(), read_progress(state, "run")
-    assert (kept.epoch, kept.step, kept.finished) == (1, 1, False)
-    assert [p.step for p in train(resumed, row, splits, kept, seed=0, steps=2)] == [2]
-
-    expected, found = adapters.state(whole), adapters.state(resumed)
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
-    with pytest.raises(SamAdaptError, match="another run"):
-        read_progress(state, "another")
-
-
 @pytest.mark.usefixtures("_tiny")
-def test_a_finished_run_is_only_measured_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write_pictures(tmp_path / "pictures", 4)
-    command = (folder, "--row", "conv-lora/leaf", "--method", "decoder-only", "--steps", "1", "--state",
-               tmp_path / "state.pt")  # fmt: skip
-    assert run(*command) == 0
-    first = capsys.readouterr().out.splitlines()
-    assert run(*command) == 0
-    second = capsys.readouterr().out.splitlines()
-    assert [line for line in first if not line.startswith("epoch")] == second
-    for other in (("--seed", "1"), ("--set", "blocks=0,1")):
-        assert run(*command, *other) == 2
+def test_a_finished_run_is_only_measured_again_and_a_state_is_of_one_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, other = (write_pictures(tmp_path / name, 4) for name in ("pictures", "other"))
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(other / "images" / "0.png")
+    words = (
+        "--row",
+        "conv-lora/leaf",
+        "--method",
+        "decoder-only",
+        "--steps",
+        "1",
+        "--state",
+        tmp_path / "s.pt",
+    )
+    assert run(folder, *words) == 0
+    first = lines_of(capsys)
+    assert run(folder, *words) == 0
+    assert [line for line in first if not line.startswith("epoch")] == lines_of(capsys)
+    for where, more in (
+        (folder, ("--seed", "1")), (folder, ("--set", "blocks=0,1")), (folder, ("--set", "last_blocks=2")),
+        (folder, ("--shots", "1")), (other, ()),
+    ):  # fmt: skip
+        assert run(where, *words, *more) == 2, more
         assert "another run" in capsys.readouterr().err
-
-
-def test_the_rows_are_those_of_the_papers() -> None:
-
-    assert len(ROWS) == 10 + len(COBOT_SETS) == 20
-    for key, row in ROWS.items():
-        assert row_of(key) is row
-        assert {row.method} <= set(adapters.METHODS)
-        assert set(row.published) - {"frozen SAM"} <= set(adapters.METHODS)
-        assert {len(figures) for figures in row.published.values()} == {len(row.metrics)}
-        assert row.validated in {*ON_PROBABILITIES, "mIoU"}
-    assert row_of("conv-lora/few-shot-16").shots == 16
-
-
-@pytest.mark.parametrize(
-    ("name", "mean"),
-    [("frozen SAM", 40.7), ("lora-qv", 81.2), ("cobot-lora", 81.9), ("cobot-adaptformer", 83.6)],
-)
-def test_table_4_has_its_row_means(name: str, mean: float) -> None:
-
-    figures = [ROWS[f"cobot/{key}"].published[name][0] for key in COBOT_SETS]
-    assert np.mean(figures) == pytest.approx(mean, abs=0.06)
-
-
-def test_cobots_own_parameters_learn_at_their_rate() -> None:
-    """Official preset: C, P and the hyper-complex matrices a hundred times as fast as the host and gamma."""
-    row = row_of("cobot/adome")
-    task = build_task(make_tiny_sam(), row, adapters.AdapterConfig("cobot-lora", preset="official"), 2)
-    rates = {id(group["params"][0]): group["rate"] for group in _optimizer(task, row.schedule).param_groups}
-    named = {name: rates[id(parameter)] for name, parameter in adapters.trainable(task).items()}
-    fast = {name for name, rate in named.items() if rate == pytest.approx(1.25e-4)}
-    assert fast
-    assert all(("relation" in name or "layer" in name) for name in fast)
-    assert all(rate == pytest.approx(1.25e-6) for name, rate in named.items() if name not in fast)
-
-
-def test_where_there_is_one_rate_gamma_has_it_too() -> None:
-    """SAM-COBOT's code for natural images: one rate and one decay for all."""
-    row = row_of("cobot/coco")
-    task = build_task(make_tiny_sam(), row, adapters.AdapterConfig("cobot-lora", preset="official"), 2)
-    groups = _optimizer(task, row.schedule).param_groups
-    assert {(group["rate"], group["weight_decay"]) for group in groups} == {(1.5e-4, 5e-5)}
-
-
-def test_conv_loras_norms_and_biases_do_not_decay() -> None:
-    row = row_of("conv-lora/kvasir")
-    task = build_task(make_tiny_sam(), row, adapters.AdapterConfig("conv-lora"), 2)
-    groups = _optimizer(task, row.schedule).param_groups
-    spared = {id(group["params"][0]) for group in groups if group["weight_decay"] == 0}
-    named = adapters.trainable(task)
-    found = {name for name, parameter in named.items() if id(parameter) in spared}
-    assert found == {name for name in named if "norm" in name or name.endswith("bias")} | {
-        name for name, parameter in named.items() if parameter.ndim == 1
-    }
-    assert any(name.endswith("experts.bias") for name in found)
-
-
-@pytest.mark.parametrize("content", [b"", b"no state at all", None])
-def test_a_file_that_is_no_state_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "state.pt"
-    if content is None:
-        torch.save({"weights": {}}, path)
-    else:
-        path.write_bytes(content)
-    with pytest.raises(SamAdaptError, match="no state of a run"):
-        read_progress(path, "run")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--row", "conv-lora/none"), "no row"),
-        (("--row", "conv-lora/kvasir", "--set", "rank"), "NAME=VALUE"),
-        (("--row", "conv-lora/kvasir", "--set", "rank=0"), "rank cannot be 0"),
-        (("--row", "conv-lora/kvasir", "--set", "method=lora"), "no option method"),
-        (("--row", "conv-lora/kvasir", "--set", "decoder=queries"), "no option decoder"),
-        (("--row", "conv-lora/kvasir", "--method", "other"), "Unknown method"),
-        (("--row", "conv-lora/few-shot-9"), "fewer than 9"),
-        (("--row", "conv-lora/trans10k", "--loss", "dice-ce"), "many classes"),
+        ("--row conv-lora/none", "no row"),
+        ("--row conv-lora/kvasir --set rank", "NAME=VALUE"),
+        ("--row conv-lora/kvasir --set rank=0", "rank cannot be 0"),
+        ("--row conv-lora/kvasir --set method=lora", "no option method"),
+        ("--row conv-lora/kvasir --set decoder=queries", "no option decoder"),
+        ("--row conv-lora/kvasir --method other", "Unknown method"),
+        ("--row cobot/adome --method other", "Unknown method"),
+        ("--row conv-lora/leaf --shots 9", "fewer than 9"),
+        ("--row conv-lora/trans10k --loss dice-ce", "many classes and one loss: leave --loss out"),
+        ("--row conv-lora/kvasir --set-weights autogluon-config", "leave --set-weights out"),
+        ("--row cobot/adome --set-weights autogluon-config", "leave --set-weights out"),
+        ("--row conv-lora/kvasir --classes 3", "leave --classes out"),
+        ("--row cobot/adome --set prompts=true", "leave prompts out"),
+        ("--row conv-lora/kvasir --set prompts=true", "leave prompts out"),
+        ("--row conv-lora/kvasir --method frozen", "needs a decoder that is trained"),
+        ("--row cobot/adome --method frozen --set rank=4", "leave --set out"),
+        ("--row cobot/adome --method frozen --epochs 3", "leave --epochs out"),
+        ("--row cobot/adome --method frozen --state s.pt", "leave --state out"),
     ],
 )
 @pytest.mark.usefixtures("_tiny")
 def test_what_cannot_be_run_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
-) -> None:  # fmt: skip
-    assert run(write_pictures(tmp_path, 3), *arguments) == 2
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: str, words: str
+) -> None:
+    assert run(write_pictures(tmp_path, 3), *arguments.split()) == 2
     assert words in capsys.readouterr().err
 
 
-def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-
-    with pytest.raises(SamAdaptError, match="no files"):
-        find_splits(tmp_path, seed=0)
-    folder = write_pictures(tmp_path / "a", 3)
-    (folder / "masks" / "1.png").unlink()
-    with pytest.raises(SamAdaptError, match="first: 1"):
-        find_splits(folder, seed=0)
-    write_pictures(tmp_path / "b" / "train", 3)
-    with pytest.raises(SamAdaptError, match="no folder test"):
-        find_splits(tmp_path / "b", seed=0)
-
-
-def test_splits_of_the_folder_are_kept_and_others_do_not_overlap(tmp_path: Path) -> None:
-
-    for name, count in (("train", 3), ("val", 2), ("test", 1)):
-        write_pictures(tmp_path / "split" / name, count)
-    splits = find_splits(tmp_path / "split", seed=0)
-    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [3, 2, 1]
-    drawn = find_splits(write_pictures(tmp_path / "whole", 12), seed=3)
-    assert [len(part) for part in (drawn.train, drawn.val, drawn.test)] == [10, 1, 1]
-    assert len({*drawn.train, *drawn.val, *drawn.test}) == 12
-    assert drawn == find_splits(tmp_path / "whole", seed=3)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--classes=-1", "-1 is too few"),
+        ("--classes=1", "1 is too few with background"),
+        ("--epochs 0", "0 leaves nothing to train"),
+        ("--shots 0", "0 leaves nothing to train"),
+        ("--steps 1 --epochs 1", "not allowed with"),
+    ],
+)
+def test_numbers_without_sense_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: str, words: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path, "--row", "conv-lora/trans10k", *arguments.split())
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
 
 
-def test_a_loose_box_moves_outward_within_the_image() -> None:
+@pytest.mark.usefixtures("_tiny")
+def test_boxes_need_objects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_pictures(tmp_path, 4)
+    for number in range(4):
+        Image.fromarray(np.zeros((48, 64), np.uint8)).save(folder / "masks" / f"{number}.png")
+    assert run(folder, "--row", "cobot/nwpu", "--steps", "1") == 2
+    assert "so there is no box" in capsys.readouterr().err
 
-    region = np.zeros((20, 30), bool)
-    region[5:9, 10:15] = True
-    tight = loose_box(region, 0, np.random.default_rng(0))
-    boxes = np.array([loose_box(region, 8, np.random.default_rng(seed)) for seed in range(20)])
-    assert (boxes[:, :2] <= tight[:2]).all()
-    assert (boxes[:, 2:] >= tight[2:]).all()
-    assert boxes.min() >= -0.5
-    assert boxes[:, 3].max() <= 19.5
-    assert len(np.unique(boxes, axis=0)) > 10
+
+def test_a_device_that_is_not_here_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--row", "conv-lora/kvasir", "--device", "cuda:99")
+    assert run(write_pictures(tmp_path, 3), *words, model="mini") == 2
+    assert "no device cuda:99" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["nowhere/s.pt", "a file/s.pt"])
+@pytest.mark.usefixtures("_tiny")
+def test_a_state_that_cannot_be_written_is_said_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / "a file").touch()
+    folder = write_pictures(tmp_path / "pictures", 3)
+    assert run(folder, "--row", "conv-lora/kvasir", "--steps", "1", "--state", tmp_path / place) == 2
+    told = capsys.readouterr()
+    assert "cannot be written" in told.err
+    assert "epoch" not in told.out.replace("epochs", "")
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_a_full_disk_is_said_and_the_same_command_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_pictures(tmp_path / "pictures", 3)
+    command = (folder, "--row", "conv-lora/kvasir", "--method", "decoder-only", "--steps", "2", "--state",
+               tmp_path / "s.pt")  # fmt: skip
+    save, calls = torch.save, []
+
+    def full(values: object, path: Path) -> None:
+        calls.append(path)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        save(values, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        assert run(*command) == 2
+    assert "the same command goes on" in capsys.readouterr().err
+    assert run(*command) == 0
+    assert next(line for line in lines_of(capsys) if line.startswith("epoch")).startswith("epoch 2, step 2")
+
+
+@pytest.mark.parametrize("state", [True, False])
+@pytest.mark.usefixtures("_tiny")
+def test_an_interruption_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, state: bool
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(papers, "train", interrupted)
+    kept = ("--state", tmp_path / "s.pt") if state else ()
+    folder = write_pictures(tmp_path / "pictures", 3)
+    assert run(folder, "--row", "conv-lora/kvasir", *kept) == 130
+    assert ("The same command goes on" in capsys.readouterr().err) == state
