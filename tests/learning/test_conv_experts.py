@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_samadapt.learning.adapters.conv_experts import ConvExperts
+from napari_samadapt.learning.adapters.conv_experts import ConvExperts, _interpolation
 
 SCALES = tuple(range(1, 9))
 GRIDS = [(14, 14), (16, 16), (32, 32), (64, 64), (8, 8), (16, 11), (5, 32)]
@@ -47,16 +47,17 @@ def test_experts_without_resampling_equal_the_definition(grid: tuple[int, int], 
         torch.testing.assert_close(ours, definition, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("index", range(8))
-@pytest.mark.parametrize(("mode", "activation"), [("bicubic", True), ("bicubic", False), ("bilinear", True)])
-def test_gradients_equal_the_definitions_expert_by_expert(index: int, mode, activation) -> None:
+@pytest.mark.parametrize("grid", [(7, 9), (14, 14), (16, 16), (5, 32)])
+@pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("activation", [True, False])
+def test_gradients_equal_the_definitions_expert_by_expert(grid: tuple[int, int], mode, activation) -> None:
     experts = make_experts(mode=mode, activation=activation).double()
-    z = torch.randn(3, 7, 9, 3, dtype=torch.float64, requires_grad=True)
+    z = torch.randn(8, *grid, 3, dtype=torch.float64, requires_grad=True)
     wanted = [z, *experts.parameters()]
-    ours = torch.autograd.grad(experts(z, torch.full((3,), index)).square().sum(), wanted)
-    definition = torch.autograd.grad(naive_expert(experts, index, z).square().sum(), wanted)
-    for a, b in zip(ours, definition, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    ours = torch.autograd.grad(experts(z, torch.arange(8)).square().mean(), wanted)
+    definition = torch.cat([naive_expert(experts, i, z[i : i + 1]) for i in range(8)])
+    for a, b in zip(ours, torch.autograd.grad(definition.square().mean(), wanted), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
 def test_every_item_gets_its_own_expert() -> None:
@@ -82,16 +83,16 @@ def test_a9_round_trip_reference_values() -> None:
     with torch.no_grad():
         experts.weight.zero_()[..., 1, 1, :] = 1
     x = (torch.arange(16, dtype=torch.float64) / 10).square().reshape(1, 4, 4, 1)
-    upscaled = F.interpolate(x[..., 0][None], scale_factor=2, mode="bicubic")[0, 0, 0, :4]
-    assert upscaled.tolist() == pytest.approx(
-        [-0.0170397949, -0.0172790527, -0.0179406738, -0.0117236328], abs=1e-9
+    up = _interpolation(4, 8, "bicubic")
+    assert (up @ x[0, ..., 0] @ up.T)[0, :4].tolist() == pytest.approx(
+        [-0.0170397949, -0.0172790527, -0.0179406738, -0.0117236328], abs=1e-10
     )
     for mode, expected in (
         ("bicubic", [-0.0040256453, 0.0055801153, 0.0360995722, 0.0856662703]),
         ("bilinear", [0.0225, 0.0425, 0.0825, 0.1325]),
     ):
         experts.mode = mode
-        assert experts(x, torch.tensor([0]))[0, 0, :, 0].tolist() == pytest.approx(expected, abs=1e-9)
+        assert experts(x, torch.tensor([0]))[0, 0, :, 0].tolist() == pytest.approx(expected, abs=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +109,8 @@ def test_a10_expert_reference_values(scale: int, activation: bool, first: float,
     nn.init.constant_(experts.weight, 1 / 9)
     x = (torch.arange(16, dtype=torch.float64).reshape(1, 4, 4, 1) / 10) ** 2
     y = experts(x, torch.tensor([0])).flatten()
-    assert y[0].item() == pytest.approx(first, abs=1e-7)
-    assert y[-1].item() == pytest.approx(last, abs=1e-7)
-
-
-def test_a13_large_activations_stay_finite() -> None:
-    experts = ConvExperts(1, (1,))
-    assert torch.isfinite(experts(torch.tensor([[[[100.0], [-200.0]]]]), torch.tensor([0]))).all()
+    assert y[0].item() == pytest.approx(first, abs=1e-10)
+    assert y[-1].item() == pytest.approx(last, abs=1e-10)
 
 
 def test_matrices_made_in_inference_mode_serve_training() -> None:

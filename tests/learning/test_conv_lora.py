@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from napari_samadapt.learning.adapters.conv_lora import ConvLoRALinear
+from napari_samadapt.learning.adapters.gating import BALANCE_COEFFICIENT, expected_load, squared_variation
 from napari_samadapt.learning.adapters.lora import LoRALinear
 
 HOST_READS = {"nonzero", "_local_scalar_dense", "item", "is_nonzero", "equal", "masked_select"}
@@ -51,15 +52,15 @@ def one_by_one(layer: ConvLoRALinear, z: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(("shape", "rows"), [((50, 14, 14), 50), ((2, 8, 8), 2)])
 def test_a4_one_expert_for_each_leading_item(shape: tuple[int, int, int], rows: int) -> None:
     layer = awake(make_layer())
-    pooled = torch.randn(rows, 3)
-    for mode in (True, False):
-        choice = layer.gate.train(mode)(pooled)
+    x, choices = torch.randn(*shape, 16), []
+    layer.gate.register_forward_hook(lambda _gate, _inputs, choice: choices.append(choice))
+    assert not torch.equal(layer.train()(x), layer(x))
+    assert torch.equal(layer.eval()(x), layer(x))
+    for choice in choices:
         assert choice.experts.shape == (rows, 1)
         assert torch.equal(choice.weights, torch.ones(rows, 1))
-    assert torch.equal(layer.gate(pooled).experts[:, 0], (pooled @ layer.gate.weight[0]).argmax(1))
-    x = torch.randn(*shape, 16)
-    assert torch.equal(layer.eval()(x), layer(x))
-    assert not torch.equal(layer.train()(x), layer(x))
+    pooled = (x @ layer.lora_a.T).mean((1, 2))
+    assert torch.equal(choices[-1].experts[:, 0], (pooled @ layer.gate.weight[0]).argmax(1))
 
 
 def test_a5_a_window_only_sees_itself() -> None:
@@ -74,16 +75,22 @@ def test_a5_a_window_only_sees_itself() -> None:
 
 
 def test_a6_only_the_load_trains_the_gate() -> None:
-    layer = awake(make_layer()).train()
-    x = torch.randn(10, 5, 5, 16)
+    layer = awake(make_layer()).double().train()
+    x = torch.randn(10, 5, 5, 16, dtype=torch.float64)
     gate = [layer.gate.weight]
     for task in torch.autograd.grad(layer(x).square().mean(), gate, allow_unused=True):
         assert task is None or not task.any()
-    assert not layer.gate(torch.randn(10, 3)).weights.requires_grad, "so that the importance has no gradient"
     layer(x)
     assert layer.balance_loss is not None
-    for gradient in torch.autograd.grad(layer.balance_loss, [*gate, layer.lora_a]):
-        assert gradient.any()
+    assert layer.scores is not None
+    importance = layer.scores.noisy.argmax(1).bincount(minlength=8).double()
+    terms = [squared_variation(v) for v in (importance, expected_load(layer.scores, 1).sum(0))]
+    assert layer.balance_loss.item() == pytest.approx(BALANCE_COEFFICIENT * sum(terms).item(), rel=1e-6)
+    ours = torch.autograd.grad(layer.balance_loss, [*gate, layer.lora_a], retain_graph=True)
+    of_load = torch.autograd.grad(BALANCE_COEFFICIENT * terms[1], [*gate, layer.lora_a])
+    for gradient, wanted in zip(ours, of_load, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-10, atol=1e-14)  # the importance adds none
+    assert [bool(gradient.any()) for gradient in (*ours[0], ours[1])] == [True] * 3  # W_g, W_n and W_e
     layer.eval()(x)
     assert layer.balance_loss is not None
     assert not layer.balance_loss.requires_grad
@@ -99,13 +106,13 @@ def naive_expert(experts: nn.Module, index: int, maps: torch.Tensor) -> torch.Te
 
 @pytest.mark.parametrize("shape", [(50, 14, 14), (2, 64, 64), (3, 9, 12)])
 def test_a11_the_layer_is_its_formula(shape: tuple[int, int, int]) -> None:
-    layer = awake(make_layer()).eval()
-    x = torch.randn(*shape, 16)
+    layer = awake(make_layer()).double().eval()
+    x = torch.randn(*shape, 16, dtype=torch.float64)
     z = (x @ layer.lora_a.T).permute(0, 3, 1, 2)
     choice = (z.mean((2, 3)) @ layer.gate.weight[0]).argmax(1).tolist()
     mixed = torch.cat([naive_expert(layer.experts, c, z[i : i + 1]) for i, c in enumerate(choice)])
     expected = layer.base(x) + 32 / 3 * ((z + mixed).permute(0, 2, 3, 1) @ layer.lora_b.T)
-    torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_a11_without_experts_it_is_lora() -> None:
@@ -119,26 +126,38 @@ def test_a11_without_experts_it_is_lora() -> None:
 
 
 def test_a12_scale_is_alpha_over_rank() -> None:
-    layer, double = (awake(make_layer(alpha=alpha)).eval() for alpha in (32, 64))
-    assert layer.scale == pytest.approx(10.66667, abs=1e-5)
-    x = torch.randn(2, 5, 5, 16)
+    layer, double = (awake(make_layer(alpha=alpha)).double().eval() for alpha in (32, 64))
+    assert layer.scale == pytest.approx(32 / 3, rel=1e-15)
+    x = torch.randn(2, 5, 5, 16, dtype=torch.float64)
     change = layer(x) - layer.base(x)
-    torch.testing.assert_close(double(x) - double.base(x), 2 * change, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(double(x) - double.base(x), 2 * change, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a13_large_activations_come_out_as_they_are(k: int, dtype: torch.dtype) -> None:
+    """Two experts that are GELU alone: 100 stays, -200 becomes 0, whichever is chosen or both."""
+    layer = awake(make_layer(scales=(1, 1), top_k=k)).to(dtype).eval()
+    with torch.no_grad():
+        layer.experts.bias.zero_()
+        layer.experts.weight.zero_()[:, :, 1, 1] = torch.eye(3)
+    maps = torch.tensor([100.0, -200.0, 0.0], dtype=dtype).expand(2, 4, 5, 3)
+    torch.testing.assert_close(layer._mixture(maps), maps.clamp_min(0), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("k", [2, 3, 8])
 @pytest.mark.parametrize("training", [False, True])
 def test_a13_top_k_is_the_sum_weighted_by_the_gates(k: int, training: bool) -> None:
-    layer = awake(make_layer(top_k=k)).train(training)
-    z = torch.randn(3, 6, 6, 3)
+    layer = awake(make_layer(top_k=k)).double().train(training)
+    z = torch.randn(3, 6, 6, 3, dtype=torch.float64)
     torch.manual_seed(1)
     choice = layer.gate(z.mean((1, 2)))
-    torch.testing.assert_close(choice.weights.sum(1), torch.ones(3))
-    gates = torch.zeros(3, 8).scatter(1, choice.experts, choice.weights)
+    torch.testing.assert_close(choice.weights.sum(1), torch.ones(3).double())
+    gates = torch.zeros(3, 8).double().scatter(1, choice.experts, choice.weights)
     assert (gates > 0).sum(1).tolist() == [k, k, k]
     expected = (gates[..., None, None, None] * one_by_one(layer, z)).sum(1)
     torch.manual_seed(1)
-    torch.testing.assert_close(layer._mixture(z), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer._mixture(z), expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -247,3 +266,6 @@ def test_initial_values_have_the_official_bounds() -> None:
     assert layer.experts.weight.abs().max().item() == pytest.approx(1 / math.sqrt(27), rel=0.05)
     assert not layer.gate.weight.any()
     assert not layer.experts.bias.any()
+    layer.train()(torch.randn(2, 3, 3, 768))
+    assert layer.scores is not None
+    assert layer.scores.deviation.tolist() == [pytest.approx([math.log(2) + 0.01] * 8, rel=1e-6)] * 2
