@@ -14,14 +14,15 @@ from napari_samadapt.learning.sam import VIT_SHAPES, VitShape, build_vit, load_s
 
 from .conftest import make_tiny_sam
 
+NARROW = VitShape(width=8, depth=1, heads=1, global_blocks=(0,))
+
 
 @pytest.fixture(scope="module")
 def wide_sam() -> PromptableSam:
     """The official decoder at its own width, behind an encoder of one narrow block."""
-    shape = VitShape(width=8, depth=1, heads=1, global_blocks=(0,))
-    assert shape.decoder_width == VIT_SHAPES["vit_h"].decoder_width
+    assert NARROW.decoder_width == VIT_SHAPES["vit_h"].decoder_width
     torch.manual_seed(0)
-    return build_vit(shape, 64, "wide").requires_grad_(False)
+    return build_vit(NARROW, 64, "wide").requires_grad_(False)
 
 
 def count(module: nn.Module) -> int:
@@ -81,7 +82,7 @@ def test_on_mini_a_batch_is_what_its_decoder_says_one_by_one() -> None:
         theirs = official(
             features[one], positions, sparse, dense, multimask_output=False, fine=tuple(f[one] for f in fine)
         )[0]
-        torch.testing.assert_close(ours[None], theirs, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(ours[None], theirs, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -89,10 +90,18 @@ def test_shapes_and_equal_tokens_give_equal_masks(wide_sam: PromptableSam) -> No
     decoder = ClassDecoder(wide_sam, classes=5, queries=4).eval()
     features, fine = embeddings(wide_sam, 2)
     masks, classes = decoder(wide_sam, features, fine)
-    assert masks.shape == (2, 4, 16, 16)  # 4 x the embedding's side: 256 for 1024-pixel inputs
+    assert masks.shape == (2, 4, 16, 16)  # 4 x the embedding's side
     assert classes.shape == (2, 4, 6)
     assert sum(p.numel() for p in decoder.class_head.parameters()) == 257 * 6
     torch.testing.assert_close(masks[:, 1:], masks[:, :1].expand(-1, 3, -1, -1))
+
+
+def test_a19_shapes_at_1024_pixels() -> None:
+    sam = build_vit(NARROW, 1024, "wide")
+    decoder = ClassDecoder(sam, classes=12).to("meta")
+    masks, classes = decoder(sam.to("meta"), torch.empty(2, 256, 64, 64, device="meta"), ())
+    assert masks.shape == (2, 10, 256, 256)
+    assert classes.shape == (2, 10, 13)
 
 
 @torch.no_grad()

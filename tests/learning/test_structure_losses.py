@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_samadapt.learning.set_losses import (
+    MATCHING_WEIGHTS,
+    NO_OBJECT_WEIGHT,
+    OVERSAMPLING,
+    POINTS,
     SET_WEIGHTS,
+    UNCERTAIN_SHARE,
+    ClassMasks,
     SetWeights,
     class_masks,
     match_queries,
@@ -36,10 +42,19 @@ def reference_square() -> tuple[torch.Tensor, torch.Tensor]:
     return logits[None, None], truth[None, None]
 
 
-@pytest.mark.parametrize(("bce", "expected"), [("mean", 1.6504906632), ("weighted", 1.5844731355)])
-def test_structure_loss_has_its_reference_values(bce: str, expected: float) -> None:
+@pytest.mark.parametrize(
+    ("bce", "entropy", "expected"),
+    [("mean", 0.9653976065, 1.6504906632), ("weighted", 0.8993800788, 1.5844731355)],
+)
+def test_structure_loss_has_its_reference_values(bce: str, entropy: float, expected: float) -> None:
     logits, truth = reference_square()
-    assert structure_loss(logits, truth, bce).item() == pytest.approx(expected, abs=1e-9)
+    loss = structure_loss(logits, truth, bce).item()
+    assert loss == pytest.approx(expected, abs=1e-9)
+    weights = border_weights(truth) if bce == "weighted" else torch.ones_like(truth)
+    each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    part = ((weights * each).sum() / weights.sum()).item()
+    assert part == pytest.approx(entropy, abs=1e-9)
+    assert loss - part == pytest.approx(0.6850930567, abs=1e-9)  # the weighted IoU
     assert structure_loss(logits * 0, truth, bce).item() == pytest.approx(1.4175390415, abs=1e-9)
 
 
@@ -95,6 +110,8 @@ def test_weights_of_the_three_readings() -> None:
         "autogluon-config": (10, 5, 5),
         "autogluon-effective": (1, 1, 1),
     }
+    assert SetWeights(1, 5, 5) == MATCHING_WEIGHTS
+    assert (POINTS, OVERSAMPLING, UNCERTAIN_SHARE, NO_OBJECT_WEIGHT) == (12_544, 3, 0.75, 0.1)
 
 
 def test_the_ignore_label_is_neither_class_nor_mask() -> None:
@@ -134,6 +151,20 @@ def test_each_class_gets_the_query_that_shows_it() -> None:
     assert (queries.tolist(), numbers.tolist()) == ([1, 2, 0], [0, 1, 2])
 
 
+@pytest.mark.parametrize(("lead", "winner"), [(0.95, 1), (1.05, 0)])
+def test_in_matching_the_class_weighs_one_and_the_mask_five(lead: float, winner: int) -> None:
+    """Query 1 has the better mask, query 0 the likelier class, by `lead` times what the mask is worth."""
+    logits = torch.tensor([2.0, 2.6], dtype=torch.float64)
+    p = logits.sigmoid()
+    mask_costs = -5 * p.log() + 5 * (1 - p) / (1 + p)  # of the whole image, the same at every point
+    chances = 0.9 - torch.tensor([0.0, lead * (mask_costs[0] - mask_costs[1]).item()])
+    shown = ClassMasks(torch.tensor([0]), torch.ones(1, 8, 8))
+    masks = logits.float().view(2, 1, 1).expand(2, 4, 4)
+    classes = torch.stack([chances.logit(), torch.zeros(2)], 1)
+    queries, _ = match_queries(masks, classes, shown, torch.Generator().manual_seed(0))
+    assert queries.tolist() == [winner]
+
+
 def test_matching_keeps_its_digits_under_autocast() -> None:
     masks, classes, target = random_answer(20, 12, seed=3)  # in bfloat16 two pairs change places
     shown = class_masks(target[0])
@@ -168,15 +199,20 @@ def test_terms_of_the_set_loss_by_hand() -> None:
     assert cost(2, 5, 5) == pytest.approx(2 * cost(1, 0, 0) + 5 * cost(0, 1, 0) + 5 * cost(0, 0, 1), rel=1e-5)
 
 
-def test_three_quarters_of_the_points_are_the_uncertain_ones() -> None:
-    """A tenth of the image has logits near 0: at random a tenth of the points would lie there."""
+@pytest.mark.parametrize(
+    ("rows", "near"),  # logits below 19 fill 0.9 rows more: 0.19 and 0.49 of the image
+    [(1, 3 * 0.19 + 0.25 * 0.19), (4, 0.75 + 0.25 * 0.49)],
+    ids=["fewer than three quarters", "more than enough"],
+)
+def test_three_quarters_of_the_points_are_the_uncertain_ones(rows: int, near: float) -> None:
+    """Rows of logits 0 between others of 20. Of three times the points, those nearest to 0; the rest by chance."""
     logits = torch.full((1, 10, 10), 20.0)
-    logits[:, 4] = 0.0
+    logits[:, 3 : 3 + rows] = 0.0
     values, truth = uncertain_points(
         logits, (logits > 10).float().repeat_interleave(2, 1), torch.Generator().manual_seed(0)
     )
     assert values.shape == truth.shape == (1, 112 * 112)
-    assert (values.abs() < 19).float().mean() > 0.4
+    assert (values.abs() < 19).float().mean().item() == pytest.approx(near, abs=0.015)
 
 
 def test_an_image_with_nothing_known_teaches_only_no_object() -> None:
