@@ -208,14 +208,13 @@ def test_a_device_that_is_not_here_is_said(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize("place", ["nowhere/s.pt", "a file/s.pt"])
 @pytest.mark.usefixtures("_tiny")
 def test_a_state_that_cannot_be_written_is_said_before_any_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     (tmp_path / "a file").touch()
     folder = write_pictures(tmp_path / "pictures", 3)
+    monkeypatch.setattr(papers, "train", lambda *_, **__: pytest.fail("it trained"))
     assert run(folder, "--row", "conv-lora/kvasir", "--steps", "1", "--state", tmp_path / place) == 2
-    told = capsys.readouterr()
-    assert "cannot be written" in told.err
-    assert "epoch" not in told.out.replace("epochs", "")
+    assert "cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("_tiny")
