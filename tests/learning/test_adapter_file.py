@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,11 +29,10 @@ def card_of(sam: PromptableSam, config: AdapterConfig) -> AdapterCard:
     )
 
 
-def saved(
-    sam: PromptableSam, path: Path, method: str, decoder: str = "detail"
-) -> tuple[SemanticSam, AdapterCard]:
+def saved(sam: PromptableSam, path: Path, method: str, **options: Any) -> tuple[SemanticSam, AdapterCard]:
     """A model with random trained values, and its file."""
-    config = AdapterConfig(method, blocks=(1, 2), decoder=decoder)
+    decoder = options.pop("decoder", "detail")
+    config = AdapterConfig(method, decoder=decoder, **{"blocks": (1, 2), **options})
     adapters.insert(sam, config)
     model = SemanticSam(sam, (77, 2, 100), decoder)
     with torch.no_grad():
@@ -43,18 +43,38 @@ def saved(
     return model, card
 
 
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("lora", {"decoder": "queries"}),
+    ("lora", {"targets": "k,proj", "last_blocks": 1, "blocks": None}),
+    ("conv-lora", {"paper_literal": True}),
+    ("conv-lora", {"scales": (1, 3), "top_k": 2}),
+    ("conv-lora", {"gated": False, "interpolation": "bilinear"}),
+    ("adaptformer", {"variant": "original"}),
+    ("cobot-lora", {"relation": "random", "preset": "official"}),
+    ("cobot-adaptformer", {"relation": "none", "layer": "linear"}),
+    ("ssf", {"neck": True, "blocks": None}),
+    ("lora", {"prompts": True}),
+]
+
+
 @pytest.mark.parametrize(
-    ("method", "decoder"), [(method, "detail") for method in adapters.METHODS] + [("lora", "queries")]
+    ("method", "options"),
+    [(method, {"blocks": blocks}) for method in adapters.METHODS for blocks in ((1, 2), None)] + OPTIONS,
 )
 def test_a_saved_adapter_predicts_the_same_bit_by_bit(
-    tiny_sam, tmp_path: Path, method: str, decoder: str
+    tiny_sam, tmp_path: Path, method: str, options: dict[str, Any]
 ) -> None:
     path = tmp_path / "organs.safetensors"
-    model, card = saved(tiny_sam, path, method, decoder)
+    model, card = saved(tiny_sam, path, method, **options)
     labels, confidence = segment_slice(model, IMAGE)
+    assert np.isfinite(confidence).all()
+    trained = adapters.state(model)
     adapters.remove(tiny_sam)
     again, read = load_adapter(path, tiny_sam)
     assert read == card
+    restored = adapters.state(again)
+    assert restored.keys() == trained.keys()
+    assert all(torch.equal(restored[name], tensor) for name, tensor in trained.items())
     for a, b in zip(segment_slice(again, IMAGE), (labels, confidence), strict=True):
         np.testing.assert_array_equal(a, b)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["organs.safetensors"]

@@ -206,6 +206,28 @@ def test_lst_sends_no_gradient_through_the_encoder(tiny_sam) -> None:
     assert all(p.grad.any() for n, p in adapters.trainable(tiny_sam).items() if "rel_pos" not in n)
 
 
+def test_lst_climbs_beside_the_blocks_by_its_gates(tiny_sam) -> None:
+    encoder = tiny_sam.image_encoder
+    blocks = list(encoder.blocks)
+    awake(insert(tiny_sam, "lst", blocks=(0, 2)))
+    ladder = encoder.blocks
+    with torch.no_grad():
+        ladder.rungs["0"].gate.fill_(-0.1)
+        ladder.rungs["2"].gate.fill_(0.05)
+    x = encoder.patch_embed(PIXELS) + encoder.pos_embed
+    side = F.linear(x, ladder.down.weight, ladder.down.bias)
+    assert side.shape[-1] == 32 // 8
+    for index, block in enumerate(blocks):
+        x = block(x)
+        if index != 1:
+            rung = ladder.rungs[str(index)]
+            mu = torch.sigmoid(rung.gate / 0.1)
+            side = rung.block(mu * side + (1 - mu) * F.linear(x, rung.down.weight, rung.down.bias))
+    side = F.layer_norm(side, (4,), ladder.norm.weight, ladder.norm.bias)
+    x = x + F.linear(side, ladder.up.weight, ladder.up.bias)
+    torch.testing.assert_close(tiny_sam.encode(PIXELS)[0], encoder.neck(x.permute(0, 3, 1, 2)))
+
+
 def test_sam_adapter_adds_to_the_input_of_every_block(tiny_sam) -> None:
     encoder = tiny_sam.image_encoder
     blocks, projection = encoder.blocks, encoder.patch_embed.proj
