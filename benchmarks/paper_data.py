@@ -88,7 +88,13 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         raise SamAdaptError(
             f"There are no files in {folder}: put the pictures and masks in images and masks."
         )
-    return {path.stem: path for path in files}
+    named = {path.stem: path for path in files}
+    if len(named) < len(files):
+        twice = next(path for path in files if named[path.stem] != path)
+        raise SamAdaptError(
+            f"{folder} holds {twice.name} and {named[twice.stem].name}, of one stem: keep one of them."
+        )
+    return named
 
 
 def _held_back(

@@ -5,8 +5,8 @@
 FOLDER holds images/ and masks/ with equal stems, or train/, val/ and test/ that do. Masks of binary rows are black
 and white, of the others class numbers (255: ignored; boxes: every number above 0 is an object). With --state the run
 goes on where it was stopped. SAM-COBOT's rows start as its code does, unless --set preset=identity. A run is printed
-beside the figures of the same method, options and model, or "–" where none are known. The published rows have not been
-reproduced by this project: the papers' data and SAM's weights are not in it.
+beside the figures of the same method and options, "–" where none are known, of the paper's model where not of this.
+The published rows have not been reproduced by this project: the papers' data and SAM's weights are not in it.
 """
 
 import argparse
@@ -145,9 +145,13 @@ def _title(
 def compared(
     row: Row, method: str, config: AdapterConfig, model: str, ours: str, scores: Mapping[str, float]
 ) -> str:
-    """Our row below the published ones of the model, those of this very run last; then every other score."""
-    own = row.figures_of(method, config, model)
-    others = [figure for figure in row.published if figure.model == model and figure not in own]
+    """Our row below the published ones, those of this very method and options last; then every other score.
+
+    They are of this model where the paper has it, else of the paper's own, and say so.
+    """
+    printed = model if any(figure.model == model for figure in row.published) else row.model
+    own = row.figures_of(method, config, printed)
+    others = [figure for figure in row.published if figure.model == printed and figure not in own]
     lines: list[tuple[str, Sequence[float | None]]] = [
         (f"published, {figure.label}", figure.values) for figure in (*others, *own)
     ]
@@ -163,8 +167,8 @@ def compared(
     if also:
         table.append("also: " + ", ".join(also))
     if others or own:
-        table.append(NOT_REPRODUCED.format(model=model))
-    if not own:
+        table.append(NOT_REPRODUCED.format(model=printed))
+    if not own or printed != model:
         table.append(NO_FIGURES)
     return "\n".join(table)
 

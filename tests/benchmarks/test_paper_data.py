@@ -21,6 +21,9 @@ def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (folder / "masks" / "1.png").unlink()
     with pytest.raises(SamAdaptError, match="first: 1"):
         find_splits(folder, seed=0)
+    (folder / "images" / "0.jpg").write_bytes(b"")
+    with pytest.raises(SamAdaptError, match=r"0\.jpg and 0\.png, of one stem"):
+        find_splits(folder, seed=0)
     write_pictures(tmp_path / "b" / "train", 3)
     with pytest.raises(SamAdaptError, match="no folder test"):
         find_splits(tmp_path / "b", seed=0)
