@@ -92,6 +92,7 @@ def test_specks_of_a_class_in_one_piece_are_dropped(monkeypatch):
     monkeypatch.setattr(batch, "run_episode", lambda *_: batch.EpisodeReport(1, 0.1, 0.5, None))
     monkeypatch.setattr(batch, "predict_volume", lambda *_: predicted.copy())
     monkeypatch.setattr(batch.adapters, "trainable", lambda _: {})
+    monkeypatch.setattr(batch.adapters, "relation_log_condition", lambda _: None)
     sam = types.SimpleNamespace(model_type="tiny", device="cpu")
     adapted = batch.adapt_volume(
         sam, VOLUME, slices, adapter=AdapterConfig(), config=FineTuneConfig(), window=WINDOW
