@@ -97,15 +97,19 @@ def merge(sam: PromptableSam) -> dict[nn.Module, nn.Module]:
     nothing is changed then.
     """
     merged: dict[nn.Module, nn.Module] = {adapter: adapter.merged() for adapter in adapters_of(sam)}
-    for part in _parts(sam):
-        replace_modules(part, lambda module: merged.get(module, module))
+    _exchange(sam, merged)
     return {plain: adapter for adapter, plain in merged.items()}
 
 
 def unmerge(sam: PromptableSam, merged: Mapping[nn.Module, nn.Module]) -> None:
     """Put the adapters back that `merge` replaced: the same objects, over the same frozen tensors."""
+    _exchange(sam, merged)
+
+
+def _exchange(sam: PromptableSam, others: Mapping[nn.Module, nn.Module]) -> None:
+    """Put other modules in the place of some."""
     for part in _parts(sam):
-        replace_modules(part, lambda module: merged.get(module, module))
+        replace_modules(part, lambda module: others.get(module, module))
 
 
 def adapters_of(sam: PromptableSam) -> list[Adapter]:
