@@ -18,6 +18,7 @@ from napari_samadapt.ui.layers import position_of
 
 LEFT, RIGHT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton, Qt.MouseButton.NoButton
 PLAIN = Qt.KeyboardModifier.NoModifier
+_BETWEEN_MOVES_MS = 20
 
 
 class Hand:
@@ -53,7 +54,9 @@ class Hand:
         self._send(QEvent.Type.MouseButtonPress, self.at(x, y), button, button, modifiers)
 
     def move(self, x, y, button=LEFT, modifiers=PLAIN):
+        """Moves so quick that the canvas would leave them out (vispy within 10 ms, napari within 5) are no drag."""
         self._send(QEvent.Type.MouseMove, self.at(x, y), NONE, button, modifiers)
+        QTest.qWait(_BETWEEN_MOVES_MS)
 
     def release(self, x, y, button=LEFT, modifiers=PLAIN):
         self._send(QEvent.Type.MouseButtonRelease, self.at(x, y), button, NONE, modifiers)
