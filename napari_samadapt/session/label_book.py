@@ -78,7 +78,7 @@ class LabelBook(LabelPages):
             base = self._taken_over(key).labels if mark is None else current.labels
         labels = merge_class(base, draft.mask, draft.class_id, locked=locked)
         protected = fixed | self._crossing(key)
-        labels[protected] = base[protected]
+        labels[protected] = current.labels[protected]
         opened = OpenDraft(draft.class_id, draft.prompts, draft.mask, base, before, mark_before)
         edit = SliceEdit(
             key, current, SlicePixels(labels, fixed), SliceMark(draft=opened, made_by=draft.made_by)
@@ -96,11 +96,20 @@ class LabelBook(LabelPages):
         return self._apply(f"mask on slice {key.index}", [SliceEdit(key, current, after, kept)])
 
     def drop_draft(self, key: SliceKey) -> Change | None:
-        """Restore what the open draft of a slice replaced."""
+        """Restore what the open draft of a slice replaced; what was decided by hand or along other axes since stays."""
         mark = self.marks.get(key)
         if mark is None or mark.draft is None:
             return None
-        edit = SliceEdit(key, self._pixels(key), mark.draft.before, mark.draft.mark_before)
+        current, before, mark_before = self._pixels(key), mark.draft.before, mark.draft.mark_before
+        after = self._given_back(key, current)
+        if mark_before is not None:
+            as_before = self._fixed_with(mark_before.draft, before) & (current.labels == before.labels)
+            since = current.fixed & ~as_before
+            kept = self._crossing(key) | since
+            after = SlicePixels(
+                np.where(kept, current.labels, before.labels), np.where(kept, current.fixed, before.fixed)
+            )
+        edit = SliceEdit(key, current, after, mark_before)
         return self._apply(f"rejected mask on slice {key.index}", [edit])
 
     def accept(self, key: SliceKey) -> Change | None:
@@ -123,15 +132,20 @@ class LabelBook(LabelPages):
     ) -> Change | None:
         """Give slices the labels (H, W) proposed for them, all in one step, where `takes_proposals` says yes.
 
-        Locked classes and slices of other axes that the user touched stay as they are. `made_by` are the adapters
-        of those that a model made.
+        Voxels decided by hand, locked classes and slices of other axes that the user touched stay as they are.
+        `made_by` are the adapters of those that a model made.
         """
         edits = []
         for key, labels in proposals.items():
             if not self.takes_proposals(key):
                 continue
             shown, current = self.displayed(key), self._pixels(key)
-            kept = self._crossing(key) | np.isin(shown, list(locked)) | np.isin(labels, list(locked))
+            kept = (
+                current.fixed
+                | self._crossing(key)
+                | np.isin(shown, list(locked))
+                | np.isin(labels, list(locked))
+            )
             after = SlicePixels(np.where(kept, shown, labels), current.fixed)
             mark = SliceMark(proposed=True, made_by=(made_by or {}).get(key))
             edits.append(SliceEdit(key, current, after, mark))
@@ -146,9 +160,9 @@ class LabelBook(LabelPages):
         """Empty a slice and give it back to the model; voxels of touched slices along other axes stay."""
         if key not in self.marks:
             return None
-        current, kept = self._pixels(key), self._crossing(key)
-        after = SlicePixels(np.where(kept, current.labels, 0).astype(np.uint16), current.fixed & kept)
-        return self._apply(f"cleared slice {key.index}", [SliceEdit(key, current, after, None)])
+        current = self._pixels(key)
+        edit = SliceEdit(key, current, self._given_back(key, current), None)
+        return self._apply(f"cleared slice {key.index}", [edit])
 
     def remove_class(self, removed: LabelClass) -> Change:
         """Empty all voxels of a class; accepted slices stay accepted. Open drafts become the user's own first."""

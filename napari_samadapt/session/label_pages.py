@@ -193,6 +193,11 @@ class LabelPages:
         """The slice as it is displayed, as labels of the annotation."""
         return SlicePixels(self.displayed(key), take_slice(self._fixed, key).copy())
 
+    def _given_back(self, key: SliceKey, current: SlicePixels) -> SlicePixels:
+        """What the annotation holds of a slice that is the model's again: its voxels on touched slices."""
+        kept = self._crossing(key)
+        return SlicePixels(np.where(kept, current.labels, 0).astype(np.uint16), current.fixed & kept)
+
     def _fixed_with(self, draft: OpenDraft | None, current: SlicePixels) -> Mask:
         """Where the user decided, an open draft that is kept included."""
         fixed = current.fixed.copy()

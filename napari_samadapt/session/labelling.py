@@ -141,6 +141,9 @@ class Labelling(Labelled):
         del self._asked[request.key]
         if response.mask is None:
             self.failed.emit(response.failure)
+        elif request.class_id in self._classes.locked:
+            name = self._classes.get(request.class_id).name
+            self.failed.emit(f"{name} was locked before its mask came: unlock it, and prompt again.")
         elif request.class_id in self._classes:
             draft = Draft(
                 request.key,
