@@ -178,6 +178,12 @@ def _check_fits(path: Path, tensors: Mapping[str, Tensor], card: AdapterCard, sa
         for name, shape in expected.items()
         if tensors[name].shape != shape or not tensors[name].is_floating_point()
     ]
+    if wrong and card.input_size != sam.input_size:
+        raise SamAdaptError(
+            f"{path.name} was trained for inputs of {card.input_size} pixels, and this {sam.model_type} takes "
+            f"{sam.input_size}, for which {wrong[0][:80]} has another shape: load the model in Python with "
+            f"input_size={card.input_size}, or train again."
+        )
     if wrong:
         raise SamAdaptError(
             f"{path.name} does not fit its own card: {len(wrong)} tensors differ in name, type or shape "

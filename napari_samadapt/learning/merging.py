@@ -8,7 +8,7 @@ import torch
 from napari_samadapt.imaging.saving import whole_file
 
 from . import adapters
-from .adapter_file import load_adapter, read_adapter, save_adapter
+from .adapter_file import load_adapter, read_card, save_adapter
 from .adapters import AdapterState, CannotMergeError
 from .adapters.adapter import replace_modules
 from .adapters.adaptformer import ParallelMlp
@@ -46,16 +46,11 @@ def merge_file(adapter: Path, sam: PromptableSam, target: Path) -> None:
     Adaptformer that it becomes. Raises CannotMergeError, with nothing written, where the method is no change of weights
     or does not become a plainer adapter; SamAdaptError as `load_adapter` does.
     """
-    tensors, card = read_adapter(adapter)
-    if card.input_size != sam.input_size and any(".rel_pos_" in name for name in tensors):
-        raise CannotMergeError(
-            f"{adapter.name} changes relative positions for inputs of {card.input_size} pixels, a checkpoint of "
-            f"{sam.model_type} has them for {sam.input_size}: use the adapter file."
-        )
     if target.suffix.lower() == ".pth":
         model, _ = load_adapter(adapter, sam)
         save_merged(target, model.sam)
         return
+    card = read_card(adapter)
     if card.config.method != "cobot-adaptformer":
         raise CannotMergeError(
             f"{card.config.method} does not become a plainer adapter, only cobot-adaptformer does: "

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.learning import adapters
-from napari_samadapt.learning.adapter_file import AdapterCard, save_adapter
+from napari_samadapt.learning.adapter_file import AdapterCard, load_adapter, save_adapter
 from napari_samadapt.learning.adapters import METHODS, AdapterConfig, AdapterState, CannotMergeError
 from napari_samadapt.learning.merging import merge_file, save_merged
 from napari_samadapt.learning.promptable_sam import PromptableSam
@@ -100,12 +101,19 @@ def test_what_stays_an_adapter_is_no_checkpoint(tiny_sam, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_relative_positions_for_other_inputs_are_not_merged(tiny_sam, tmp_path: Path) -> None:
-    """They have another length: the file would be told to be damaged."""
-    sam = trained(tiny_sam, "attention-tuning")
-    state = AdapterState(1, AdapterConfig("attention-tuning"), (1,), adapters.state(SemanticSam(sam, (1,))))
-    card = AdapterCard("0" * 64, "vit_b", 64, state.config, {1: "liver"}, (0.0, 1.0), "axial")
+def test_relative_positions_for_other_inputs_are_refused(tmp_path: Path) -> None:
+    """They have another length: without a sentence of their own the file would be told to be damaged."""
+    sam = trained(load_sam("mini"), "attention-tuning")
+    longer = {
+        name: torch.cat([tensor, tensor]) if ".rel_pos_" in name else tensor
+        for name, tensor in adapters.state(SemanticSam(sam, (1,))).items()
+    }
+    state = AdapterState(1, AdapterConfig("attention-tuning"), (1,), longer)
+    card = AdapterCard(sam.base_sha256, "mini", 512, state.config, {1: "liver"}, (0.0, 1.0), "axial")
     path = save_adapter(tmp_path / "a.safetensors", state, card)
-    with pytest.raises(CannotMergeError, match="for inputs of 64 pixels"):
+    told = r"trained for inputs of 512 pixels.*takes 256.*rel_pos.*input_size=512"
+    with pytest.raises(SamAdaptError, match=told):
+        load_adapter(path, load_sam("mini"))
+    with pytest.raises(SamAdaptError, match=told):
         merge_file(path, load_sam("mini"), tmp_path / "merged.pth")
     assert list(tmp_path.iterdir()) == [path]
