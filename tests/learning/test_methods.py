@@ -12,6 +12,7 @@ from napari_samadapt.imaging.errors import SamAdaptError
 from napari_samadapt.learning import adapters
 from napari_samadapt.learning.adapters import METHODS, AdapterConfig, CannotMergeError
 from napari_samadapt.learning.adapters.config import ATTACH, EVERYWHERE, OPTIONS, defaults_of
+from napari_samadapt.learning.adapters.conv_lora import ConvLoRALinear
 from napari_samadapt.learning.method_texts import OPTION_TEXTS
 from napari_samadapt.learning.mini import build_mini
 from napari_samadapt.learning.promptable_sam import PromptableSam
@@ -317,16 +318,16 @@ def test_what_is_typed_wrongly_is_said(setting: str, message: str) -> None:
         AdapterConfig.from_words("conv-lora", [setting])
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"paper_literal": True},
-        {"gated": False},
-        {"scales": (4,)},
-        {"top_k": 2},
-        {"interpolation": "bilinear"},
-    ],
-)
+ABLATIONS_OF_CONV_LORA: list[dict] = [
+    {"paper_literal": True},
+    {"gated": False},
+    {"scales": (4,)},
+    {"top_k": 2},
+    {"interpolation": "bilinear"},
+]
+
+
+@pytest.mark.parametrize("options", ABLATIONS_OF_CONV_LORA)
 def test_ablations_of_conv_lora(tiny_sam, options: dict) -> None:
     before = embedding(tiny_sam)
     config = AdapterConfig.from_dict(json.loads(json.dumps({"method": "conv-lora", **options})))
@@ -334,6 +335,26 @@ def test_ablations_of_conv_lora(tiny_sam, options: dict) -> None:
     adapters.insert(tiny_sam, config)
     assert torch.equal(embedding(tiny_sam), before)
     assert not torch.equal(embedding(move(tiny_sam)), before)
+
+
+@pytest.mark.parametrize("options", ABLATIONS_OF_CONV_LORA)
+@pytest.mark.parametrize("method", ["conv-lora+vpt", "cobot-conv-lora"])
+def test_what_holds_conv_lora_has_its_ablations(tiny_sam, method: str, options: dict) -> None:
+    """Its layers give what those of conv-lora with the same option give for the same parameters."""
+    x = torch.randn(5, 4, 4, 32)
+    layers = []
+    for name in ("conv-lora", method):
+        insert(tiny_sam, name, rank=4, **options)
+        layers.append(next(m for m in tiny_sam.modules() if isinstance(m, ConvLoRALinear)))
+        adapters.remove(tiny_sam)
+    plain, held = layers
+    torch.manual_seed(1)
+    for parameter in held.parameters():
+        if parameter.requires_grad and parameter.ndim > 1:
+            torch.nn.init.normal_(parameter)
+    held.mixer = None
+    plain.load_state_dict(held.state_dict())
+    assert torch.equal(plain.eval()(x), held.eval()(x))
 
 
 @pytest.mark.parametrize("method", ["conv-lora", "lora", "decoder-only"])

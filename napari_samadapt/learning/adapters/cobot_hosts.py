@@ -6,6 +6,7 @@ Slots count only the chosen blocks: T = 2 L for LoRA (q and v of block l are slo
 from .adapter import Sites, wrap
 from .adaptformer import AdaptformerBranch, ParallelMlp
 from .cobot import CobotOptions, Communication, Layer, Preset, mixers
+from .conv_experts import Interpolation
 from .conv_lora import ConvLoRALinear
 from .lora import LowRank, PartsLoRA
 
@@ -40,10 +41,15 @@ def attach_cobot_adaptformer(
 
 def attach_cobot_conv_lora(
     sites: Sites, *, rank: int = 4, alpha: float = 32.0, experts: int = 8, top_k: int = 1,
+    scales: tuple[int, ...] | None = None, gated: bool = True, paper_literal: bool = False,
+    interpolation: Interpolation = "bicubic",
     preset: Preset = "identity", layer: Layer = "hypercomplex", relation: Communication = "learned",
 ) -> None:  # fmt: skip
     """Ours, in no paper: the slot matrix between Conv-LoRA's down-projection and its experts."""
     slots = mixers(rank, len(sites.indices), CobotOptions(preset, layer, relation))
     for block, mixer in zip(sites.blocks, slots, strict=True):
-        wrap(block, "attn.qkv", ConvLoRALinear, rank, alpha, experts, top_k)
+        block.attn.qkv = ConvLoRALinear(
+            block.attn.qkv, rank, alpha, experts, top_k,
+            scales=scales, gated=gated, paper_literal=paper_literal, interpolation=interpolation,
+        )  # fmt: skip
         block.attn.qkv.mixer = mixer

@@ -44,10 +44,15 @@ def attach_conv_lora(
 
 
 def attach_conv_lora_and_vpt(
-    sites: Sites, *, rank: int = 3, alpha: float = 32.0, experts: int = 8, top_k: int = 1, tokens: int = 5
-) -> None:
+    sites: Sites, *, rank: int = 3, alpha: float = 32.0, experts: int = 8, top_k: int = 1,
+    scales: tuple[int, ...] | None = None, gated: bool = True, paper_literal: bool = False,
+    interpolation: Interpolation = "bicubic", tokens: int = 5,
+) -> None:  # fmt: skip
     """Conv-LoRA and VPT; 5 tokens fit the count in Conv-LoRA's Table 12."""
-    attach_conv_lora(sites, rank=rank, alpha=alpha, experts=experts, top_k=top_k)
+    attach_conv_lora(
+        sites, rank=rank, alpha=alpha, experts=experts, top_k=top_k,
+        scales=scales, gated=gated, paper_literal=paper_literal, interpolation=interpolation,
+    )  # fmt: skip
     attach_vpt(sites, tokens=tokens)
 
 
