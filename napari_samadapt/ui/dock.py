@@ -35,7 +35,7 @@ from .panels.prompts import PromptsPanel
 from .panels.slice_actions import SlicePanel
 from .panels.volume import VolumePanel
 from .preferences import preferences
-from .python_end import end_at_once, make_none_immortal
+from .python_end import end_at_once, make_constants_immortal
 from .running import Running
 from .session_view import Panels, SessionView
 from .slice_strip import StripLegend
@@ -53,7 +53,7 @@ class Dock(DockFrame):
 
     def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        make_none_immortal()
+        make_constants_immortal()
         end_at_once()
         # napari hands out a proxy whose layers are proxies too; ours are told apart by identity.
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)

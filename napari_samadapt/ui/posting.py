@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 from qtpy.QtCore import QObject, Qt, Signal
@@ -14,29 +15,45 @@ from .notify import report
 T = TypeVar("T")
 
 
-class MainThreadPoster(QObject):
-    """Called from any thread with a function; runs it on the main thread, later and in order.
+class _Mailbox(QObject):
+    """Runs the functions that `posted` is emitted with on the thread that made it.
+
+    The only one, and never deleted: Qt ends the process where it deletes an object whose signal another thread emits.
+    """
+
+    posted = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.posted.connect(self._on_posted, Qt.ConnectionType.QueuedConnection)
+
+    def _on_posted(self, function: Callable[[], None]) -> None:
+        function()
+
+
+_mailbox = cache(_Mailbox)
+
+
+class MainThreadPoster:
+    """Called from any thread with a function; runs it on the main thread, which made the poster, later and in order.
 
     This is the `post` that a Session is given. After `close` nothing is run any more.
     """
 
-    _posted = Signal(object)
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
         self._open = True
-        self._posted.connect(self._on_posted, Qt.ConnectionType.QueuedConnection)
+        self._mailbox = _mailbox()
 
     def __call__(self, function: Callable[[], None]) -> None:
         if self._open:
-            with contextlib.suppress(RuntimeError):  # Qt has deleted the poster: the application ends
-                self._posted.emit(function)
+            with contextlib.suppress(RuntimeError):  # Qt has deleted the mailbox: the application ends
+                self._mailbox.posted.emit(lambda: self._run(function))
 
     def close(self) -> None:
         """Drop what is still queued."""
         self._open = False
 
-    def _on_posted(self, function: Callable[[], None]) -> None:
+    def _run(self, function: Callable[[], None]) -> None:
         if not self._open:
             return
         try:

@@ -21,9 +21,9 @@ from napari_samadapt.learning.adapters import AdapterConfig
 from napari_samadapt.ui import file_acts, remembered
 from napari_samadapt.ui.canvas_tools import CanvasTools
 from napari_samadapt.ui.layers import VolumeLayers
-from napari_samadapt.ui.python_end import make_none_immortal
+from napari_samadapt.ui.python_end import make_constants_immortal
 
-make_none_immortal()
+make_constants_immortal()
 
 COLORS = ((0.9, 0.62, 0.0), (0.34, 0.71, 0.91), (0.0, 0.62, 0.45))
 

@@ -1,12 +1,14 @@
 """Work on other threads comes back on the main thread."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
 
 from napari_samadapt.imaging.errors import SamAdaptError
-from napari_samadapt.ui import notify
+from napari_samadapt.ui import notify, posting
 from napari_samadapt.ui.posting import Background, MainThreadPoster
 
 
@@ -74,10 +76,12 @@ def test_errors_are_told_in_plain_words(told, caplog):
     assert "KeyError" in caplog.text
 
 
-def test_a_deleted_poster_drops_what_a_worker_thread_posts(qtbot):
+def test_what_a_worker_thread_posts_when_the_application_has_ended_is_dropped(qtbot, monkeypatch):
     shiboken = pytest.importorskip("shiboken6")
+    mailbox = posting._Mailbox()
+    monkeypatch.setattr(posting, "_mailbox", lambda: mailbox)
     post = MainThreadPoster()
-    shiboken.delete(post)
+    shiboken.delete(mailbox)
     with ThreadPoolExecutor(1) as threads:
         threads.submit(post, print).result()
 
@@ -89,3 +93,30 @@ def test_a_download_ends_when_nobody_waits_for_it(qtbot):
     background.close()
     with pytest.raises(CancelledError):
         speak("more of it")
+
+
+def test_a_poster_that_goes_while_threads_post_leaves_the_process_alive():
+    code = (
+        "import sys, threading\n"
+        "from qtpy.QtCore import QCoreApplication\n"
+        "from napari_samadapt.ui.posting import MainThreadPoster\n"
+        "from napari_samadapt.ui.python_end import make_constants_immortal\n"
+        "make_constants_immortal()\n"
+        "application, at_work = QCoreApplication([]), True\n"
+        "sys.setswitchinterval(1e-5)\n"
+        "def work():\n"
+        "    while at_work:\n"
+        "        poster(int)\n"
+        "poster = MainThreadPoster()\n"
+        "threads = [threading.Thread(target=work) for _ in range(3)]\n"
+        "for thread in threads: thread.start()\n"
+        "for _ in range(2_000):\n"
+        "    poster.close()\n"
+        "    poster = MainThreadPoster()\n"
+        "    application.processEvents()\n"
+        "at_work = False\n"
+        "for thread in threads: thread.join()\n"
+        "print('alive')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "alive", done.stderr
