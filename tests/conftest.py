@@ -12,15 +12,6 @@ import pytest
 if TYPE_CHECKING:
     from napari_samadapt.learning.promptable_sam import PromptableSam
 
-_TESTS = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (pytest-xdist) one of them has the screen: windows take the focus from each other."""
-    for item in items:
-        of_window = "ui" in item.path.relative_to(_TESTS).parts
-        item.add_marker(pytest.mark.xdist_group("screen" if of_window else item.path.stem))
-
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path_factory, monkeypatch):
