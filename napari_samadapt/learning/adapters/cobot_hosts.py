@@ -7,7 +7,7 @@ from .adapter import Sites, wrap
 from .adaptformer import AdaptformerBranch, ParallelMlp
 from .cobot import CobotOptions, Communication, Layer, Preset, mixers
 from .conv_experts import Interpolation
-from .conv_lora import ConvLoRALinear
+from .conv_lora import attach_conv_lora
 from .lora import LowRank, PartsLoRA
 
 
@@ -47,9 +47,9 @@ def attach_cobot_conv_lora(
 ) -> None:  # fmt: skip
     """Ours, in no paper: the slot matrix between Conv-LoRA's down-projection and its experts."""
     slots = mixers(rank, len(sites.indices), CobotOptions(preset, layer, relation))
+    attach_conv_lora(
+        sites, rank=rank, alpha=alpha, experts=experts, top_k=top_k,
+        scales=scales, gated=gated, paper_literal=paper_literal, interpolation=interpolation,
+    )  # fmt: skip
     for block, mixer in zip(sites.blocks, slots, strict=True):
-        block.attn.qkv = ConvLoRALinear(
-            block.attn.qkv, rank, alpha, experts, top_k,
-            scales=scales, gated=gated, paper_literal=paper_literal, interpolation=interpolation,
-        )  # fmt: skip
         block.attn.qkv.mixer = mixer

@@ -14,7 +14,7 @@ from .adaptformer import attach_adapter, attach_adaptformer
 from .cobot import check_bottleneck
 from .cobot_hosts import attach_cobot_adaptformer, attach_cobot_conv_lora, attach_cobot_lora
 from .conv_experts import Interpolation
-from .conv_lora import ConvLoRALinear
+from .conv_lora import attach_conv_lora
 from .ladder import attach_lst
 from .lora import attach_lora, attach_lora_qv
 from .sam_adapter import attach_sam_adapter
@@ -28,19 +28,6 @@ from .tuned import (
     attach_ssf,
 )
 from .vpt import attach_vpt
-
-
-def attach_conv_lora(
-    sites: Sites, *, rank: int = 3, alpha: float = 32.0, experts: int = 8, top_k: int = 1,
-    scales: tuple[int, ...] | None = None, gated: bool = True, paper_literal: bool = False,
-    interpolation: Interpolation = "bicubic",
-) -> None:  # fmt: skip
-    """Conv-LoRA on the fused qkv of every block; the options are those of `ConvLoRALinear`."""
-    for block in sites.blocks:
-        block.attn.qkv = ConvLoRALinear(
-            block.attn.qkv, rank, alpha, experts, top_k,
-            scales=scales, gated=gated, paper_literal=paper_literal, interpolation=interpolation,
-        )  # fmt: skip
 
 
 def attach_conv_lora_and_vpt(

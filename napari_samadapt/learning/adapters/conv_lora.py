@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .adapter import CannotMergeError
+from .adapter import CannotMergeError, Sites
 from .conv_experts import ConvExperts, Interpolation
 from .gating import NoisyTopKGate, Scores, balance_loss
 from .lora import LoRALinear
@@ -103,6 +103,19 @@ class ConvLoRALinear(LoRALinear):
             return out
         out = out.view(-1, k, *out.shape[1:])
         return out.sum(1) if weights is None else torch.einsum("bk,bkhwr->bhwr", weights, out)
+
+
+def attach_conv_lora(
+    sites: Sites, *, rank: int = 3, alpha: float = 32.0, experts: int = 8, top_k: int = 1,
+    scales: tuple[int, ...] | None = None, gated: bool = True, paper_literal: bool = False,
+    interpolation: Interpolation = "bicubic",
+) -> None:  # fmt: skip
+    """Conv-LoRA on the fused qkv of every block; the options are those of `ConvLoRALinear`."""
+    for block in sites.blocks:
+        block.attn.qkv = ConvLoRALinear(
+            block.attn.qkv, rank, alpha, experts, top_k,
+            scales=scales, gated=gated, paper_literal=paper_literal, interpolation=interpolation,
+        )  # fmt: skip
 
 
 def balance_loss_of(layers: Sequence[ConvLoRALinear]) -> Tensor | None:
