@@ -1,6 +1,7 @@
 """A Session without torch and threads, small volumes, and a dock on a viewer model: no window is needed."""
 
 import os
+import subprocess
 import sys
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -258,6 +259,18 @@ def finished(result):
     future = Future()
     future.set_result(result)
     return future
+
+
+@pytest.fixture(scope="session")
+def python():
+    """Runs code in a Python of its own; what it prints. A process that fails fails the test with what it told."""
+
+    def run(code):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """Work on other threads comes back on the main thread."""
 
-import subprocess
-import sys
 import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
@@ -95,7 +93,7 @@ def test_a_download_ends_when_nobody_waits_for_it(qtbot):
         speak("more of it")
 
 
-def test_a_poster_that_goes_while_threads_post_leaves_the_process_alive():
+def test_a_poster_that_goes_while_threads_post_leaves_the_process_alive(python):
     code = (
         "import sys, threading\n"
         "from qtpy.QtCore import QCoreApplication\n"
@@ -118,5 +116,4 @@ def test_a_poster_that_goes_while_threads_post_leaves_the_process_alive():
         "for thread in threads: thread.join()\n"
         "print('alive')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "alive", done.stderr
+    assert python(code) == "alive"

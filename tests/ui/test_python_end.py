@@ -1,7 +1,6 @@
 """Constants outlive a binding that takes references to them, and the end looks for no cycles."""
 
 import ctypes
-import subprocess
 import sys
 
 import pytest
@@ -17,7 +16,7 @@ def test_constants_survive_the_loss_of_many_references(constant) -> None:
     assert sys.getrefcount(constant) > 1 << 30
 
 
-def test_many_signals_do_not_end_python() -> None:
+def test_many_signals_do_not_end_python(python) -> None:
     """PySide6 takes a reference to True at each, of which a bare Python has some hundreds."""
     code = (
         "from qtpy.QtCore import QObject, Signal\n"
@@ -30,8 +29,7 @@ def test_many_signals_do_not_end_python() -> None:
         "    sender.sent.emit()\n"
         "print('alive')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "alive", done.stderr
+    assert python(code) == "alive"
 
 
 @pytest.mark.parametrize("constant", [None, True, False])
@@ -42,12 +40,11 @@ def test_it_is_done_once(constant) -> None:
     assert abs(sys.getrefcount(constant) - before) < 10_000
 
 
-def test_python_ends_without_a_search_for_cycles() -> None:
+def test_python_ends_without_a_search_for_cycles(python) -> None:
     code = (
         "import atexit, gc\n"
         "atexit.register(lambda: print(gc.get_freeze_count() > 1000))\n"  # the last to run
         "from napari_samadapt.ui.python_end import end_at_once\n"
         "end_at_once()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
+    assert python(code) == "True"
